@@ -1,0 +1,74 @@
+"""Array aliases and the checks that every public array argument passes."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabank.errors import InvalidInputError
+
+FloatArray: TypeAlias = NDArray[np.float32]
+AnyFloatArray: TypeAlias = NDArray[np.floating[Any]]
+IntArray: TypeAlias = NDArray[np.int64]
+BoolArray: TypeAlias = NDArray[np.bool_]
+
+
+def as_float32(value: object, field: str) -> FloatArray:
+    """Integers and floats become a C-contiguous float32 array; anything else is refused.
+
+    Raises:
+        InvalidInputError: not numeric, or holds NaN or infinity (also after the cast).
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise InvalidInputError(field, array.dtype, "an array of integers or floats")
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(array).all():
+        raise InvalidInputError(field, _first_not_finite(array), "finite numbers within float32")
+    return array
+
+
+def as_matrix(value: object, field: str, dim: int | None = None) -> FloatArray:
+    """A vector (dim,) or a matrix (n, dim) as a float32 matrix (n, dim), n >= 1.
+
+    Raises:
+        InvalidInputError: not numeric, not finite, empty, or of another dimension.
+    """
+    array = as_float32(value, field)
+    if array.ndim == 1:
+        array = array[None, :]
+    if array.ndim != 2 or array.size == 0:
+        raise InvalidInputError(field, array.shape, "a non-empty (dim,) or (n, dim) array")
+    if dim is not None and array.shape[1] != dim:
+        raise InvalidInputError(field, array.shape, f"vectors of dimension {dim}")
+    return array
+
+
+def as_vector(value: object, field: str, dim: int | None = None) -> FloatArray:
+    """A float32 vector (dim,).
+
+    Raises:
+        InvalidInputError: not numeric, not finite, not one-dimensional, or of another dimension.
+    """
+    array = as_float32(value, field)
+    if array.ndim != 1 or array.size == 0:
+        raise InvalidInputError(field, array.shape, "a non-empty one-dimensional array")
+    if dim is not None and array.shape[0] != dim:
+        raise InvalidInputError(field, array.shape, f"a vector of dimension {dim}")
+    return array
+
+
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """The same array, read-only: adapters and patterns are values and are never changed."""
+    if array.flags.writeable:
+        array = array.view()
+        array.flags.writeable = False
+    return array
+
+
+def _first_not_finite(array: FloatArray) -> str:
+    where = np.argwhere(~np.isfinite(array))[0].tolist()
+    return f"{array[tuple(where)]} at index {where}"
