@@ -137,7 +137,7 @@ class Embedder(Protocol):
 
 @runtime_checkable
 class ReasoningBank(Protocol):
-    """What an engine asks of a bank. Who opened a bank closes it; an engine given one never does."""
+    """What an engine asks of a bank. Whoever opened it closes it: an engine given one does not."""
 
     @property
     def generation(self) -> int:

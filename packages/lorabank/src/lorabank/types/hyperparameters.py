@@ -49,3 +49,6 @@ class Hints:
     skill_ids: tuple[str, ...] = ()
     confidence: float = 0.0
     reasons: tuple[str, ...] = ()
+
+
+NO_HINTS = Hints()

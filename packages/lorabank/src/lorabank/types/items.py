@@ -68,7 +68,8 @@ class ItemPool:
     @cached_property
     def _cumulative_q(self) -> NDArray[np.float64]:
         cumulative: NDArray[np.float64] = np.cumsum(np.exp(self.log_q.astype(np.float64)))
-        return cumulative / cumulative[-1]
+        cumulative /= cumulative[-1]
+        return cumulative
 
     def sample(self, count: int, rng: np.random.Generator) -> IntArray:
         """Draw ``count`` item positions from q, with replacement, in O(count log N)."""

@@ -5,12 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lorabank.errors import InvalidInputError
-from lorabank.types.arrays import FloatArray, as_matrix, as_vector, frozen
-from lorabank.types.checks import check_choice, check_count, check_number, check_positive, check_text
-from lorabank.types.hyperparameters import Hints
+from lorabank.types.arrays import FloatArray, as_vector, frozen
+from lorabank.types.checks import (
+    check_choice,
+    check_count,
+    check_number,
+    check_positive,
+    check_text,
+)
+from lorabank.types.hyperparameters import NO_HINTS, Hints
 from lorabank.types.pattern import OBJECTIVES
 from lorabank.types.space import EmbeddingSpace
 from lorabank.types.strategy import ArmEffect
+from lorabank.types.weights import Weights
 
 SCALINGS = ("lora", "rslora")
 
@@ -38,15 +45,13 @@ class Prior:
     """Adapter weights that new users start from.
 
     Attributes:
-        A: float32 (rank, dim).
-        B: float32 (dim, rank).
+        weights: A (rank, dim) and B (dim, rank).
         alpha, scaling: as in `Adapter`.
         tau, prior_weight: the logit's calibration that they were trained and held out with.
         evidence: held-out gain in loss over the parent (identity for a root skill).
     """
 
-    A: FloatArray
-    B: FloatArray
+    weights: Weights
     alpha: float
     scaling: str
     tau: float
@@ -54,21 +59,10 @@ class Prior:
     evidence: Evidence
 
     def __post_init__(self) -> None:
-        A = as_matrix(self.A, "prior.A")
-        B = as_matrix(self.B, "prior.B", A.shape[0])
-        if B.shape[0] != A.shape[1]:
-            raise InvalidInputError("prior.B", B.shape, f"shape {A.shape[::-1]}")
-        object.__setattr__(self, "A", frozen(A))
-        object.__setattr__(self, "B", frozen(B))
         check_choice(self.scaling, "prior.scaling", SCALINGS)
         check_positive(self.alpha, "prior.alpha")
         check_number(self.tau, "prior.tau", low=0.0)
         check_number(self.prior_weight, "prior.prior_weight", low=-1e6, high=1e6)
-
-    @property
-    def rank(self) -> int:
-        """Rank of the weights."""
-        return int(self.A.shape[0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +98,7 @@ class Skill:
     user_keys: tuple[str, ...]
     created_at: float
     parent_id: str | None = None
-    hints: Hints = Hints()
+    hints: Hints = NO_HINTS
     effects: tuple[ArmEffect, ...] = ()
     prior: Prior | None = None
 
@@ -116,8 +110,10 @@ class Skill:
         check_choice(self.objective, "skill.objective", OBJECTIVES)
         check_number(self.min_similarity, "skill.min_similarity", low=-1.0, high=1.0)
         check_number(self.created_at, "skill.created_at", low=0.0)
-        if self.prior is not None and self.prior.A.shape[1] != self.space.dim:
-            raise InvalidInputError("skill.prior", self.prior.A.shape, f"dimension {self.space.dim}")
+        if self.prior is not None and self.prior.weights.dim != self.space.dim:
+            raise InvalidInputError(
+                "skill.prior", self.prior.weights.dim, f"dimension {self.space.dim}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

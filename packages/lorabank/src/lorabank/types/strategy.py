@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lorabank.types.hyperparameters import Hints
+from lorabank.types.hyperparameters import NO_HINTS, Hints
 from lorabank.types.pattern import Match
 
 
@@ -46,7 +46,7 @@ class Strategy:
         recommendation: text rendered from the numbers; the hint parser reads it back.
     """
 
-    hints: Hints = Hints()
+    hints: Hints = NO_HINTS
     effects: tuple[ArmEffect, ...] = ()
     patterns: tuple[Match, ...] = ()
     confidence: float = 0.0

@@ -1,0 +1,177 @@
+"""The adapter: two small matrices per user, and what online learning needs beside them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lorabank.codec import decode, encode
+from lorabank.errors import InvalidInputError
+from lorabank.types.arrays import FloatArray, as_matrix
+from lorabank.types.checks import (
+    check_choice,
+    check_count,
+    check_number,
+    check_positive,
+    check_text,
+)
+from lorabank.types.hyperparameters import Hyperparameters
+from lorabank.types.pattern import OBJECTIVES, Pattern
+from lorabank.types.skill import SCALINGS
+from lorabank.types.space import EmbeddingSpace
+from lorabank.types.weights import Anchor, Weights
+
+Objective: TypeAlias = Literal["mse", "contrastive"]
+Scaling: TypeAlias = Literal["lora", "rslora"]
+KIND = "adapter"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrialArm:
+    """A shadow copy of the weights, trained with one hyperparameter changed.
+
+    ``parameter`` is one of `ARM_PARAMETERS`, or "default" or "frozen".
+    """
+
+    parameter: str
+    factor: float
+    weights: Weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """A running trial: all arms go through the same updates, then meet the same next batch."""
+
+    arms: tuple[TrialArm, ...]
+    defaults: Hyperparameters
+    updates_done: int
+    updates_left: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Adapter:
+    """One user's adapter: ``y = x + s * B @ (A @ x)``. A value: updates return a new one.
+
+    The scale s is ``alpha / rank`` (Hu et al. 2021, section 4.1), or ``alpha / sqrt(rank)`` with
+    ``scaling="rslora"`` (Kalajdzievski 2023).
+
+    Attributes:
+        user_id: whose it is.
+        weights: A (rank, dim) and B (dim, rank), float32.
+        alpha: numerator of the scale.
+        scaling: "lora" or "rslora".
+        objective: what it is trained for.
+        space: the embedding space of its inputs.
+        tau, prior_weight: the served logit is ``tau * <y, e> + prior_weight * log_prior``.
+        version: number of updates; grows by one with each.
+        sample_count: number of observations learned.
+        skill_ids: skills that it started from.
+        anchor: EWC++ state; None if EWC is switched off.
+        pending: the last update's episode, not scored yet.
+        trial: a shadow trial in progress.
+    """
+
+    user_id: str
+    weights: Weights
+    alpha: float
+    scaling: Scaling
+    objective: Objective
+    space: EmbeddingSpace
+    tau: float = 1.0
+    prior_weight: float = 0.0
+    version: int = 0
+    sample_count: int = 0
+    skill_ids: tuple[str, ...] = ()
+    anchor: Anchor | None = None
+    pending: Pattern | None = None
+    trial: Trial | None = None
+    scale: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_text(self.user_id, "user_id")
+        check_choice(self.scaling, "scaling", SCALINGS)
+        check_choice(self.objective, "objective", OBJECTIVES)
+        check_positive(self.alpha, "alpha")
+        check_number(self.tau, "tau", low=0.0)
+        check_number(self.prior_weight, "prior_weight", low=-1e6, high=1e6)
+        check_count(self.version, "version")
+        check_count(self.sample_count, "sample_count")
+        if self.weights.dim != self.space.dim:
+            raise InvalidInputError("A", self.weights.A.shape, f"dimension {self.space.dim}")
+        object.__setattr__(self, "scale", lora_scale(self.alpha, self.rank, self.scaling))
+
+    @property
+    def A(self) -> FloatArray:
+        """float32 (rank, dim), read-only."""
+        return self.weights.A
+
+    @property
+    def B(self) -> FloatArray:
+        """float32 (dim, rank), read-only."""
+        return self.weights.B
+
+    @property
+    def rank(self) -> int:
+        """Rank of the update B @ A."""
+        return self.weights.rank
+
+    @property
+    def dim(self) -> int:
+        """Dimension of inputs and outputs."""
+        return self.weights.dim
+
+    def transform(self, X: ArrayLike, out: FloatArray | None = None) -> FloatArray:
+        """Personalise embeddings.
+
+        Args:
+            X: (dim,) or (n, dim), integers or floats.
+            out: float32 array of X's shape that receives the result; it may not overlap X.
+
+        Returns:
+            float32 of X's shape: ``out`` if it was given.
+
+        Raises:
+            InvalidInputError: wrong dimension, NaN or infinity, or an unfit ``out``.
+        """
+        inputs = as_matrix(X, "X", self.dim)
+        shape = np.shape(X)
+        if out is None:
+            out = np.empty(shape, np.float32)
+        else:
+            _check_out(out, shape, inputs)
+        rows = out.reshape(inputs.shape)
+        np.matmul(inputs @ self.A.T, self.B.T, out=rows)
+        rows *= self.scale
+        rows += inputs
+        return out
+
+    def to_bytes(self) -> bytes:
+        """Every bit of this adapter, episode and trial in progress included."""
+        return encode(self, KIND)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Adapter:
+        """Raises CodecError if the bytes are damaged, truncated or of an unknown version."""
+        return decode(cls, KIND, data)
+
+    def with_weights(self, A: ArrayLike, B: ArrayLike) -> Adapter:
+        """The same adapter with other weights of the same shape."""
+        return replace(self, weights=Weights(np.asarray(A), np.asarray(B)))
+
+
+def lora_scale(alpha: float, rank: int, scaling: str) -> float:
+    """``alpha / rank``, or ``alpha / sqrt(rank)`` for "rslora"."""
+    return alpha / (math.sqrt(rank) if scaling == "rslora" else rank)
+
+
+def _check_out(out: FloatArray, shape: tuple[int, ...], inputs: FloatArray) -> None:
+    if not isinstance(out, np.ndarray) or out.dtype != np.float32 or out.shape != shape:
+        raise InvalidInputError("out", getattr(out, "shape", out), f"a float32 array {shape}")
+    if not out.flags.c_contiguous or not out.flags.writeable:
+        raise InvalidInputError("out", "a strided or read-only array", "a contiguous writable one")
+    if np.shares_memory(out, inputs):
+        raise InvalidInputError("out", "memory shared with X", "an array of its own")

@@ -1,0 +1,13 @@
+"""Bytes for adapters, patterns and skills: msgpack with a version, a kind and a checksum.
+
+Data only: nothing is imported or executed on load. The layout of a message is::
+
+    4 bytes "LoRA" | 1 byte format version | 1 byte kind | 4 bytes CRC-32 of the body | body
+
+and the body is the msgpack array of the dataclass's fields in order, nested likewise. Arrays are
+the one extension type (`lorabank.codec.arrays`).
+"""
+
+from lorabank.codec.envelope import FORMAT_VERSION, decode, encode
+
+__all__ = ["FORMAT_VERSION", "decode", "encode"]

@@ -1,0 +1,66 @@
+"""The envelope around a record: magic, version, kind and checksum."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any, TypeVar
+
+import msgpack
+
+from lorabank.codec.arrays import pack_array, unpack_array
+from lorabank.codec.records import from_record, to_record
+from lorabank.errors import CodecError, InvalidInputError
+
+T = TypeVar("T")
+FORMAT_VERSION = 1
+_MAGIC = b"LoRA"
+_HEADER = struct.Struct("<4sBBI")
+_KINDS = {"adapter": 1, "pattern": 2, "skill": 3}
+
+
+def encode(value: Any, kind: str) -> bytes:
+    """Bytes of a dataclass. ``kind`` is "adapter", "pattern" or "skill".
+
+    Raises:
+        CodecError: a field holds something that is neither plain data nor a float32 array.
+    """
+    body: bytes = msgpack.packb(to_record(value), default=pack_array, strict_types=True)
+    return _HEADER.pack(_MAGIC, FORMAT_VERSION, _KINDS[kind], zlib.crc32(body)) + body
+
+
+def decode(cls: type[T], kind: str, data: bytes) -> T:
+    """The dataclass that `encode` was given, equal bit by bit.
+
+    Raises:
+        CodecError: not such bytes, another kind, an unknown version, damaged or truncated.
+    """
+    body = _checked_body(kind, data)
+    try:
+        record = msgpack.unpackb(body, ext_hook=unpack_array, strict_map_key=True)
+        return from_record(cls, record)
+    except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as exc:
+        if isinstance(exc, InvalidInputError):
+            raise CodecError(f"the {kind} holds an impossible value: {exc}") from exc
+        raise CodecError(f"the {kind}'s body can't be read: {exc}") from exc
+
+
+def _checked_body(kind: str, data: bytes) -> memoryview:
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise CodecError(f"can't decode {type(data).__name__}: bytes are needed")
+    if len(data) < _HEADER.size:
+        raise CodecError(f"{len(data)} bytes are too few for any {kind}: truncated")
+    magic, version, code, checksum = _HEADER.unpack_from(data)
+    if magic != _MAGIC:
+        raise CodecError(f"these bytes start with {magic!r}, not {_MAGIC!r}: not a lorabank {kind}")
+    if version != FORMAT_VERSION:
+        raise CodecError(
+            f"format version {version} is not known here (this is {FORMAT_VERSION}): "
+            "upgrade lorabank, or write the data with a version that fits"
+        )
+    if code != _KINDS[kind]:
+        raise CodecError(f"kind {code} is not the {kind} kind ({_KINDS[kind]})")
+    body = memoryview(data)[_HEADER.size :]
+    if zlib.crc32(body) != checksum:
+        raise CodecError(f"the {kind}'s checksum does not match: damaged or truncated")
+    return body

@@ -1,0 +1,77 @@
+"""Trainable matrices, and what EWC++ remembers of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lorabank.errors import InvalidInputError
+from lorabank.types.arrays import FloatArray, as_matrix, frozen
+from lorabank.types.checks import check_number
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """The trainable matrices: A float32 (rank, dim), B float32 (dim, rank). Read-only."""
+
+    A: FloatArray
+    B: FloatArray
+
+    def __post_init__(self) -> None:
+        A = as_matrix(self.A, "A")
+        B = as_matrix(self.B, "B", A.shape[0])
+        if B.shape != A.shape[::-1]:
+            raise InvalidInputError("B", B.shape, f"shape {A.shape[::-1]}, the transpose of A's")
+        object.__setattr__(self, "A", frozen(A))
+        object.__setattr__(self, "B", frozen(B))
+
+    @property
+    def rank(self) -> int:
+        """Number of rows of A."""
+        return int(self.A.shape[0])
+
+    @property
+    def dim(self) -> int:
+        """Number of columns of A."""
+        return int(self.A.shape[1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Importance:
+    """Running importance of the weights at the anchor, for the EWC++ penalty.
+
+    For ``mse`` the Gauss-Newton diagonal factorises: ``rows`` is E[h_k^2 / |x|^2], float32
+    (1, rank), and ``columns`` E[x_j^2 / |x|^2], float32 (1, dim). For ``contrastive`` it does
+    not: ``rows`` is the importance of B, (dim, rank), ``columns`` that of A, (rank, dim).
+
+    Attributes:
+        mass: sum of the averaging weights so far, in [0, 1]; divides out the start-up bias.
+    """
+
+    rows: FloatArray
+    columns: FloatArray
+    mass: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", frozen(as_matrix(self.rows, "importance.rows")))
+        object.__setattr__(self, "columns", frozen(as_matrix(self.columns, "importance.columns")))
+        check_number(self.mass, "importance.mass", low=0.0, high=1.0 + 1e-6)
+
+
+@dataclass(frozen=True, slots=True)
+class DriftState:
+    """State of the Page-Hinkley test on the loss before each update."""
+
+    count: int = 0
+    mean: float = 0.0
+    cumulative: float = 0.0
+    minimum: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Anchor:
+    """What EWC++ holds on to: weights theta*, their importance, and samples seen since."""
+
+    weights: Weights
+    importance: Importance
+    samples: int = 0
+    drift: DriftState = DriftState()
