@@ -11,7 +11,7 @@ import math
 import types
 import typing
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -39,7 +39,7 @@ def from_record(cls: type[T], record: Any) -> T:
         CodecError: a value of another type, or a wrong number of fields.
         InvalidInputError: the dataclass's own checks.
     """
-    schema = _schema(cls)
+    schema = _schema(cast("Any", cls))
     if not isinstance(record, list) or len(record) != len(schema):
         raise CodecError(f"{cls.__name__} needs {len(schema)} fields: the bytes are damaged")
     pairs = zip(schema, record, strict=True)

@@ -1,0 +1,73 @@
+"""Phases 2 and 3: gradients with the EWC++ pull, joint clipping, and the descent itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from lorabank.errors import InvalidInputError
+from lorabank.numerics.batch import Batch
+from lorabank.numerics.clipping import clip_jointly
+from lorabank.numerics.ewc import diagonal, penalty_gradient
+from lorabank.numerics.lora import Matrices
+from lorabank.types.arrays import AnyFloatArray
+from lorabank.types.hyperparameters import Hyperparameters
+from lorabank.types.weights import Anchor
+
+
+@dataclass(frozen=True, slots=True)
+class Descent:
+    """The weights after the steps, and what happened on the way.
+
+    ``loss_before`` is at the weights that the batch arrived at; ``norm`` is the gradient's before
+    clipping at the last step.
+    """
+
+    matrices: Matrices
+    loss_before: float
+    norm: float
+    clipped: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pull:
+    """The EWC++ penalty, with its diagonal computed once per batch."""
+
+    anchor: Matrices
+    diagonal: tuple[AnyFloatArray, AnyFloatArray]
+
+    @classmethod
+    def of(cls, anchor: Anchor | None, scale: float, objective: str) -> Pull | None:
+        """None without an anchor, or before any importance has been gathered."""
+        if anchor is None or anchor.importance.mass == 0:
+            return None
+        at = Matrices(anchor.weights.A, anchor.weights.B, scale)
+        return cls(at, diagonal(anchor.importance, at, objective))
+
+
+def descend(batch: Batch, start: Matrices, hyper: Hyperparameters, pull: Pull | None) -> Descent:
+    """``hyper.steps`` times: gradient, pull, joint clip, ``W -= learning_rate * gradient``.
+
+    Raises:
+        InvalidInputError: the gradient is not finite (values too large for float32).
+    """
+    m, first_loss, norm = start, math.nan, 0.0
+    for step in range(hyper.steps):
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss, dA, dB = batch.gradient(m)
+            if pull is not None and hyper.ewc_strength > 0:
+                pull_A, pull_B = penalty_gradient(m, pull.anchor, pull.diagonal, hyper.ewc_strength)
+                dA += pull_A
+                dB += pull_B
+            norm = clip_jointly(dA, dB, hyper.clip_threshold)
+        if not (math.isfinite(norm) and math.isfinite(loss)):
+            raise InvalidInputError("feedback", f"gradient norm {norm}", "values of moderate size")
+        first_loss = loss if step == 0 else first_loss
+        dA *= -hyper.learning_rate
+        dB *= -hyper.learning_rate
+        dA += m.A
+        dB += m.B
+        m = m.with_matrices(dA, dB)
+    return Descent(m, first_loss, norm, norm > hyper.clip_threshold)

@@ -1,0 +1,160 @@
+"""Feedback made ready for an objective: targets, weights and negatives are settled and checked."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lorabank.config import ContrastiveConfig
+from lorabank.errors import InvalidInputError
+from lorabank.numerics.batch import Batch
+from lorabank.numerics.contrastive import Calibration, ContrastiveBatch, Negatives
+from lorabank.numerics.mse import MseBatch
+from lorabank.types.arrays import BoolArray, FloatArray
+from lorabank.types.feedback import Feedback
+from lorabank.types.items import ItemPool
+
+
+def prepare_mse(feedback: Feedback, pool: ItemPool | None) -> MseBatch:
+    """Targets as given; without them ``reward * x``. A reward beside a target is its weight.
+
+    Raises:
+        InvalidInputError: items outside the pool, or nothing to relate the loss to.
+    """
+    target = _targets(feedback, pool)
+    if target is not None:
+        return MseBatch(feedback.x, target, feedback.reward)
+    if feedback.reward is None:
+        raise InvalidInputError("feedback", "neither target nor reward", "at least one of them")
+    return MseBatch(feedback.x, feedback.reward[:, None] * feedback.x)
+
+
+def prepare_contrastive(
+    feedback: Feedback,
+    pool: ItemPool | None,
+    config: ContrastiveConfig,
+    calibration: Calibration,
+    rng: np.random.Generator,
+) -> ContrastiveBatch:
+    """Targets with their negatives, supplied or drawn from the pool.
+
+    Raises:
+        InvalidInputError: no target, no negatives, items outside the pool, all inputs zero.
+    """
+    target = _targets(feedback, pool)
+    if target is None:
+        raise InvalidInputError(
+            "feedback", "no target", "a target or items: 'contrastive' ranks a target item"
+        )
+    if not feedback.x.any():
+        raise InvalidInputError("feedback.x", "all zeros", "at least one input that is not zero")
+    reward = np.ones(len(feedback), np.float32) if feedback.reward is None else feedback.reward
+    liked = reward >= config.negative_below
+    return ContrastiveBatch(
+        X=feedback.x,
+        T=target,
+        target_prior=_target_prior(feedback, pool),
+        negatives=_negatives(feedback, target, pool, config.negatives, rng),
+        liked=liked,
+        weights=np.where(liked, reward, 1 - reward).astype(np.float32),
+        calibration=calibration,
+        reference=config.reference or config.calibration,
+    )
+
+
+def context_of(feedback: Feedback) -> FloatArray:
+    """What the user likes now, float32 (dim,): the mean input, or the last one if that is zero."""
+    mean: FloatArray = feedback.x.mean(axis=0)
+    return mean if mean.any() else feedback.x[-1]
+
+
+def work_of(batch: Batch, rank: int, passes: int) -> int:
+    """Rough number of multiply-adds of ``passes`` gradient evaluations on a batch."""
+    if isinstance(batch, MseBatch):
+        return passes * 6 * batch.X.size * rank
+    assert isinstance(batch, ContrastiveBatch)
+    negatives = len(batch.negatives.vectors)
+    return passes * batch.X.size * (6 * rank + 3 * negatives)
+
+
+def _targets(feedback: Feedback, pool: ItemPool | None) -> FloatArray | None:
+    if feedback.items is None or feedback.target is not None:
+        return feedback.target
+    if pool is None:
+        raise InvalidInputError("feedback.items", "positions", "an engine opened with items=")
+    largest = int(feedback.items.max())
+    if largest >= len(pool):
+        raise InvalidInputError("feedback.items", largest, f"positions below {len(pool)}")
+    rows: FloatArray = pool.vectors[feedback.items]
+    return rows
+
+
+def _target_prior(feedback: Feedback, pool: ItemPool | None) -> FloatArray:
+    if feedback.items is None or pool is None:
+        return np.zeros(len(feedback), np.float32)
+    rows: FloatArray = pool.log_prior[feedback.items]
+    return rows
+
+
+def _negatives(
+    feedback: Feedback,
+    target: FloatArray,
+    pool: ItemPool | None,
+    count: int,
+    rng: np.random.Generator,
+) -> Negatives:
+    if feedback.negatives is not None:
+        return _supplied(feedback.negatives, target)
+    if pool is None:
+        raise InvalidInputError(
+            "feedback.negatives", None, "negatives, or an engine opened with items="
+        )
+    if count < len(pool):
+        drawn = _drawn(feedback, target, pool, count, rng)
+        if not drawn.hits.all(axis=1).any():
+            return drawn
+    return _whole_pool(feedback, target, pool)
+
+
+def _supplied(vectors: FloatArray, target: FloatArray) -> Negatives:
+    zeros = np.zeros(len(vectors), np.float32)
+    hits = np.zeros((len(target), len(vectors)), np.bool_)
+    return Negatives(vectors, zeros, zeros, hits)
+
+
+def _drawn(
+    feedback: Feedback,
+    target: FloatArray,
+    pool: ItemPool,
+    count: int,
+    rng: np.random.Generator,
+) -> Negatives:
+    positions = pool.sample(count, rng)
+    vectors = pool.vectors[positions]
+    correction = (np.log(count) + pool.log_q[positions]).astype(np.float32)
+    hits = (
+        _same_vector(target, vectors)
+        if feedback.items is None
+        else feedback.items[:, None] == positions
+    )
+    return Negatives(vectors, pool.log_prior[positions], correction, hits)
+
+
+def _whole_pool(feedback: Feedback, target: FloatArray, pool: ItemPool) -> Negatives:
+    hits = (
+        _same_vector(target, pool.vectors)
+        if feedback.items is None
+        else feedback.items[:, None] == np.arange(len(pool))
+    )
+    return Negatives(pool.vectors, pool.log_prior, np.zeros(len(pool), np.float32), hits)
+
+
+def _same_vector(target: FloatArray, vectors: FloatArray) -> BoolArray:
+    """(n, m): targets given as vectors alone can only be told from negatives by their values."""
+    distance = (
+        np.einsum("ij,ij->i", target, target)[:, None]
+        - 2 * target @ vectors.T
+        + np.einsum("ij,ij->i", vectors, vectors)
+    )
+    scale = np.einsum("ij,ij->i", target, target)[:, None]
+    same: BoolArray = distance <= 1e-6 * scale
+    return same

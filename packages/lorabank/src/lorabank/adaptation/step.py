@@ -1,0 +1,168 @@
+"""One update, pure: (adapter, batch, decision) -> (adapter, report numbers, finished episode)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lorabank.adaptation.anchoring import first_anchor, gather, watch_for_drift
+from lorabank.adaptation.learning import Descent, Pull, descend
+from lorabank.adaptation.preparation import prepare_contrastive, prepare_mse
+from lorabank.adaptation.scoring import critique_of, outcome_of, trial_outcome
+from lorabank.adaptation.trials import continue_trial
+from lorabank.adapter import Adapter
+from lorabank.config import EngineConfig
+from lorabank.errors import InvalidInputError
+from lorabank.numerics.batch import Batch
+from lorabank.numerics.contrastive import Calibration
+from lorabank.numerics.lora import Matrices
+from lorabank.types.feedback import Feedback
+from lorabank.types.hyperparameters import Hyperparameters, Selection
+from lorabank.types.items import ItemPool
+from lorabank.types.pattern import Outcome, Pattern
+from lorabank.types.weights import Anchor, Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What an update runs with, and how that was chosen (with which probability).
+
+    ``observed`` says whether an episode will be stored: shadow trials only run if so.
+    """
+
+    hyperparameters: Hyperparameters
+    selection: Selection = "default"
+    propensity: float = 1.0
+    observed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """A new adapter, the numbers of the update, and the episode that the batch has finished.
+
+    Attributes:
+        adapter: without a pending episode of its own (the engine adds it).
+        loss_before, loss_after: on the batch just learned.
+        identity_loss: of the calibrated identity on it.
+        gradient_norm: before clipping, at the last step.
+        clipped: whether it was clipped.
+        drift: whether a drift was seen before the update.
+        anchor_moved: whether the EWC++ anchor moved.
+        in_trial: whether shadow arms ran beside it.
+        finished: the previous update's episode with its outcome, if there was one.
+        seconds_gradients, seconds_apply: time of the phases 2 and 3.
+    """
+
+    adapter: Adapter
+    loss_before: float
+    loss_after: float
+    identity_loss: float
+    gradient_norm: float
+    clipped: bool
+    drift: bool
+    anchor_moved: bool
+    in_trial: bool
+    finished: Pattern | None
+    seconds_gradients: float
+    seconds_apply: float
+
+
+def prepare(
+    adapter: Adapter,
+    feedback: Feedback,
+    config: EngineConfig,
+    pool: ItemPool | None,
+    rng: np.random.Generator,
+) -> Batch:
+    """Feedback made ready for the adapter's objective.
+
+    Raises:
+        InvalidInputError: names the field, the value and what was expected.
+    """
+    if feedback.dim != adapter.dim:
+        raise InvalidInputError("feedback.x", feedback.x.shape, f"vectors of dim {adapter.dim}")
+    if adapter.objective == "mse":
+        return prepare_mse(feedback, pool)
+    calibration = Calibration(adapter.tau, adapter.prior_weight)
+    return prepare_contrastive(feedback, pool, config.contrastive, calibration, rng)
+
+
+def adapt(
+    adapter: Adapter,
+    batch: Batch,
+    decision: Decision,
+    config: EngineConfig,
+    rng: np.random.Generator,
+    timer: Callable[[], float],
+) -> StepResult:
+    """Score what came before, learn from the batch, and move the anchor if its time has come.
+
+    Raises:
+        InvalidInputError: the gradient is not finite.
+    """
+    started = timer()
+    here = Matrices(adapter.A, adapter.B, adapter.scale)
+    identity_loss = batch.identity_loss()
+    anchor, drift, pull, descent = _learn(adapter, batch, here, decision, config)
+    learned = timer()
+    finished = _finish(adapter, batch, descent.loss_before, identity_loss, config)
+    trial = None
+    if decision.observed:
+        trial = continue_trial(adapter, batch, config.defaults, config.trials, rng, pull)
+    weights = Weights(descent.matrices.A, descent.matrices.B)
+    moved = False
+    if anchor is not None:
+        anchor, moved = gather(anchor, batch, weights, adapter.scale, config.ewc)
+    updated = replace(
+        adapter,
+        weights=weights,
+        version=adapter.version + 1,
+        sample_count=adapter.sample_count + len(batch),
+        anchor=anchor,
+        pending=None,
+        trial=trial,
+    )
+    return StepResult(
+        adapter=updated,
+        loss_before=descent.loss_before,
+        loss_after=batch.loss(descent.matrices),
+        identity_loss=identity_loss,
+        gradient_norm=descent.norm,
+        clipped=descent.clipped,
+        drift=drift,
+        anchor_moved=moved or drift,
+        in_trial=trial is not None,
+        finished=finished,
+        seconds_gradients=learned - started,
+        seconds_apply=timer() - learned,
+    )
+
+
+def _learn(
+    adapter: Adapter, batch: Batch, here: Matrices, decision: Decision, config: EngineConfig
+) -> tuple[Anchor | None, bool, Pull | None, Descent]:
+    """The drift test needs the loss that arrives, and the descent needs the anchor after it."""
+    if config.defaults.ewc_strength == 0:
+        return None, False, None, descend(batch, here, decision.hyperparameters, None)
+    anchor = adapter.anchor or first_anchor(adapter.weights, adapter.objective)
+    anchor, drift = watch_for_drift(anchor, batch.loss(here), adapter.weights, config.ewc)
+    pull = Pull.of(anchor, adapter.scale, adapter.objective)
+    return anchor, drift, pull, descend(batch, here, decision.hyperparameters, pull)
+
+
+def _finish(
+    adapter: Adapter, batch: Batch, loss: float, identity_loss: float, config: EngineConfig
+) -> Pattern | None:
+    """The pending episode with its outcome, and with the trial that ends here."""
+    pending = adapter.pending
+    if pending is None:
+        return None
+    outcome: Outcome = outcome_of(loss, identity_loss, config.success)
+    trial = adapter.trial
+    ended = None
+    if trial is not None and trial.updates_left == 0:
+        ended = trial_outcome(trial, batch, adapter.scale, identity_loss)
+    critique = critique_of(outcome, len(batch))
+    return replace(pending, outcome=outcome, trial=ended, critique=critique)

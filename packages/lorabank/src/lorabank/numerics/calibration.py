@@ -1,0 +1,106 @@
+"""Fitting the two numbers of the served logit, tau and the prior's weight, on held-out events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabank.numerics.contrastive import Calibration, log_sum_exp
+from lorabank.types.arrays import AnyFloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredEvents:
+    """Events to calibrate on.
+
+    Attributes:
+        scores: ``<y, e>`` of every item of the pool, (n, N); -inf where an item is not offered.
+        log_prior: (N,).
+        targets: position of the chosen item, (n,).
+        weights: of the events, (n,).
+    """
+
+    scores: AnyFloatArray
+    log_prior: AnyFloatArray
+    targets: IntArray
+    weights: AnyFloatArray
+
+
+def fit_calibration(
+    chunks: Callable[[], Iterable[ScoredEvents]],
+    start: Calibration | None = None,
+    *,
+    iterations: int = 30,
+) -> Calibration:
+    """Minimise the weighted exact negative log-likelihood by damped Newton steps.
+
+    The likelihood is that of a softmax that is linear in (tau, prior_weight), so it is convex and
+    the optimum is unique up to flat directions (Platt 1999; Guo et al. 2017 for tau alone). tau
+    is kept >= 0.
+
+    Args:
+        chunks: gives the events anew at each pass, so that they need not all be in memory.
+        start: where to begin.
+        iterations: passes at most.
+    """
+    theta = np.array([start.tau, start.prior_weight]) if start else np.array([1.0, 1.0])
+    value, gradient, hessian = _evaluate(chunks(), theta)
+    damping = 1e-6
+    for _ in range(iterations):
+        step = np.linalg.solve(hessian + damping * (np.diag(np.diag(hessian)) + 1e-12), gradient)
+        candidate = np.array([max(theta[0] - step[0], 0.0), theta[1] - step[1]])
+        new_value, new_gradient, new_hessian = _evaluate(chunks(), candidate)
+        if new_value > value:
+            damping = max(damping, 1e-4) * 10
+            continue
+        done = value - new_value < 1e-7 * abs(value)
+        theta, value, gradient, hessian = candidate, new_value, new_gradient, new_hessian
+        damping /= 10
+        if done:
+            break
+    return Calibration(float(theta[0]), float(theta[1]))
+
+
+def _evaluate(
+    chunks: Iterable[ScoredEvents], theta: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Weighted mean NLL with its gradient (2,) and Hessian (2, 2) at theta."""
+    value, total = 0.0, 0.0
+    gradient, hessian = np.zeros(2), np.zeros((2, 2))
+    for events in chunks:
+        part = _evaluate_chunk(events, theta)
+        value, gradient, hessian = value + part[0], gradient + part[1], hessian + part[2]
+        total += float(events.weights.sum())
+    return value / total, gradient / total, hessian / total
+
+
+def _evaluate_chunk(
+    events: ScoredEvents, theta: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    offered = np.isfinite(events.scores)
+    scores = np.where(offered, events.scores, 0.0)
+    logits = theta[0] * scores + theta[1] * events.log_prior
+    logits[~offered] = -np.inf
+    total = log_sum_exp(logits)
+    P = np.exp(logits - total[:, None])
+    rows, w = np.arange(len(P)), events.weights
+    prior = np.broadcast_to(events.log_prior, P.shape)
+    mean_score, mean_prior = (P * scores).sum(1), (P * prior).sum(1)
+    value = float(w @ (total - logits[rows, events.targets]))
+    gradient = np.array(
+        [
+            w @ (mean_score - scores[rows, events.targets]),
+            w @ (mean_prior - events.log_prior[events.targets]),
+        ]
+    )
+    cross = w @ ((P * scores * prior).sum(1) - mean_score * mean_prior)
+    hessian = np.array(
+        [
+            [w @ ((P * scores**2).sum(1) - mean_score**2), cross],
+            [cross, w @ ((P * prior**2).sum(1) - mean_prior**2)],
+        ]
+    )
+    return value, gradient, hessian

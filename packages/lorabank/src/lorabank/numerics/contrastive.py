@@ -1,0 +1,159 @@
+"""Softmax of the target's logit ``tau * <y, e> + prior_weight * prior`` against negatives.
+
+The training logit is the served logit. Negatives drawn from q get the correction
+``-log(N q_j)`` of sampled softmax (Bengio & Senecal 2008; Jean et al. 2015, section 3.1) and
+accidental hits of the target are dropped; the target itself gets no correction.
+
+A row with a low reward says "not this one": its loss is the unlikelihood ``-log(1 - p_target)``
+(Welleck et al. 2020, equation 4), so the item is an explicit negative for that context.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lorabank.numerics.lora import Matrices, backward, forward
+from lorabank.numerics.weighting import decayed_weights
+from lorabank.types.arrays import AnyFloatArray, BoolArray
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The two numbers of the served logit.
+
+    Attributes:
+        tau: inverse temperature, >= 0.
+        prior_weight: weight of the items' log popularity.
+    """
+
+    tau: float = 1.0
+    prior_weight: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Negatives:
+    """Vectors that a target competes with.
+
+    Attributes:
+        vectors: (m, dim).
+        prior: log popularity, (m,).
+        correction: log(m q_j) for drawn negatives, zero for supplied ones, (m,).
+        hits: True where a negative is the row's own target, (n, m).
+    """
+
+    vectors: AnyFloatArray
+    prior: AnyFloatArray
+    correction: AnyFloatArray
+    hits: BoolArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ContrastiveBatch:
+    """X (n, dim), targets T (n, dim) with their prior (n,), negatives, and row weights (n,).
+
+    Attributes:
+        liked: (n,) True for a positive pair, False for an explicit negative.
+        weights: (n,) weight of each row in the mean.
+        calibration: of the adapter's logit.
+        reference: of the identity's logit.
+    """
+
+    X: AnyFloatArray
+    T: AnyFloatArray
+    target_prior: AnyFloatArray
+    negatives: Negatives
+    liked: BoolArray
+    weights: AnyFloatArray
+    calibration: Calibration
+    reference: Calibration
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def loss(self, m: Matrices) -> float:
+        """Weighted mean of the rows' losses."""
+        Y, _ = forward(m, self.X)
+        return self._mean(self._row_losses(*self._logits(Y, self.calibration)))
+
+    def identity_loss(self) -> float:
+        """The same for ``y = x`` under the reference calibration."""
+        return self._mean(self._row_losses(*self._logits(self.X, self.reference)))
+
+    def gradient(self, m: Matrices) -> tuple[float, AnyFloatArray, AnyFloatArray]:
+        """(loss, dA, dB) at ``m``."""
+        Y, H = forward(m, self.X)
+        target, others = self._logits(Y, self.calibration)
+        G = self._row_gradients(target, others)
+        G *= (self.weights / len(self))[:, None]
+        return self._mean(self._row_losses(target, others)), *backward(m, self.X, H, G)
+
+    def importance(self, m: Matrices, decay: float) -> tuple[AnyFloatArray, AnyFloatArray]:
+        """Sums of per-sample squared gradients: for B (dim, rank), then for A (rank, dim).
+
+        s^2 (G*G)^T (H*H) and s^2 ((G B)*(G B))^T (X*X): never the square of a batch mean.
+        """
+        Y, H = forward(m, self.X)
+        G = self._row_gradients(*self._logits(Y, self.calibration))
+        G *= (m.scale * self.weights)[:, None]
+        weight = decayed_weights(len(self), decay, self.X.dtype)[:, None]
+        GB = G @ m.B
+        return (weight * G * G).T @ (H * H), (weight * GB * GB).T @ (self.X * self.X)
+
+    def part(self, start: int, stop: int) -> ContrastiveBatch:
+        """The samples start..stop-1 with the same negatives."""
+        rows = slice(start, stop)
+        return replace(
+            self,
+            X=self.X[rows],
+            T=self.T[rows],
+            target_prior=self.target_prior[rows],
+            negatives=replace(self.negatives, hits=self.negatives.hits[rows]),
+            liked=self.liked[rows],
+            weights=self.weights[rows],
+        )
+
+    def _mean(self, rows: AnyFloatArray) -> float:
+        return float(rows @ self.weights) / len(self)
+
+    def _logits(
+        self, Y: AnyFloatArray, calibration: Calibration
+    ) -> tuple[AnyFloatArray, AnyFloatArray]:
+        """Logits of the targets (n,) and of the negatives (n, m)."""
+        negatives = self.negatives
+        target = calibration.tau * np.einsum("ij,ij->i", Y, self.T)
+        target += calibration.prior_weight * self.target_prior
+        others = Y @ negatives.vectors.T
+        others *= calibration.tau
+        others += calibration.prior_weight * negatives.prior - negatives.correction
+        others[negatives.hits] = -np.inf
+        return target, others
+
+    def _row_losses(self, target: AnyFloatArray, others: AnyFloatArray) -> AnyFloatArray:
+        rest = log_sum_exp(others)
+        total = np.logaddexp(target, rest)
+        losses: AnyFloatArray = total - np.where(self.liked, target, rest)
+        return losses
+
+    def _row_gradients(self, target: AnyFloatArray, others: AnyFloatArray) -> AnyFloatArray:
+        """dL_i/dy_i, (n, dim), of each row by itself.
+
+        With p the target's probability and q_j = exp(o_j) / sum exp(o) the negatives' own softmax:
+        liked rows have dL/dz_t = p - 1 and dL/dz_j = (1 - p) q_j; disliked rows dL/dz_t = p and
+        dL/dz_j = -p q_j. Both are ``c * (e_target - sum q_j e_j)`` with c = p - 1 or p.
+        """
+        rest = log_sum_exp(others)
+        total = np.logaddexp(target, rest)
+        p = np.exp(target - total)
+        c = np.where(self.liked, -np.exp(rest - total), p)
+        G = self.T - np.exp(others - rest[:, None]) @ self.negatives.vectors
+        G *= (self.calibration.tau * c)[:, None]
+        return G
+
+
+def log_sum_exp(logits: AnyFloatArray) -> AnyFloatArray:
+    """Row-wise log of the sum of exponentials, (n, m) -> (n,), without overflow."""
+    peak = logits.max(axis=1)
+    result: AnyFloatArray = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=1))
+    return result
