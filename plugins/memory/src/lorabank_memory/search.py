@@ -1,0 +1,71 @@
+"""Exact cosine search over the views of segments: pure functions, safe in a worker thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabank.types.pattern import Match
+from lorabank.types.query import PatternFilter
+from lorabank_memory.segment import View, passing
+
+# Scores are rounded to what float32 unit vectors can tell apart, so that equal contexts tie (and
+# are then ordered by id) whatever block of a matrix product they were computed in.
+_DECIMALS = 6
+# More than a float32 product's rounding error: who is this near the k-th is looked at again.
+_MARGIN = 2e-5
+
+
+def nearest(
+    views: Sequence[View], unit: NDArray[np.float64], k: int, where: PatternFilter
+) -> list[Match]:
+    """The k most similar patterns that pass, best first; equal scores by id.
+
+    Args:
+        views: what to search.
+        unit: the query at length one, float64 (dim,).
+        k: how many; >= 1.
+        where: applied before the best are chosen.
+    """
+    rows = [np.flatnonzero(passing(view, where)) for view in views]
+    scores = [_scores(view, found, unit) for view, found in zip(views, rows, strict=True)]
+    if not sum(map(len, rows)):
+        return []
+    cut = _cut(np.concatenate(scores), k)
+    matches: list[Match] = []
+    for view, found, score in zip(views, rows, scores, strict=True):
+        matches += _exact(view, found[score >= cut], unit)
+    matches.sort(key=lambda match: (-match.score, match.pattern.id))
+    return matches[:k]
+
+
+def _scores(view: View, rows: NDArray[np.intp], unit: NDArray[np.float64]) -> NDArray[np.float32]:
+    # Not a BLAS product: its threads wait for each other for milliseconds on a busy machine, and
+    # reading the memory once is the limit anyway.
+    narrow = unit.astype(np.float32)
+    scores: NDArray[np.float32]
+    if 4 * len(rows) < len(view.unit):  # gathering a few rows is cheaper than reading all
+        scores = np.einsum("ij,j->i", view.unit[rows], narrow)
+    else:
+        scores = np.einsum("ij,j->i", view.unit, narrow)[rows]
+    return scores
+
+
+def _cut(scores: NDArray[np.float32], k: int) -> float:
+    if k >= len(scores):
+        return -np.inf
+    place = len(scores) - k
+    return float(np.partition(scores, place)[place]) - _MARGIN
+
+
+def _exact(view: View, rows: NDArray[np.intp], unit: NDArray[np.float64]) -> list[Match]:
+    if not len(rows):
+        return []
+    products = np.multiply(view.unit[rows], unit)  # float64; each row is summed the same way
+    scores = np.clip(products.sum(axis=1).round(_DECIMALS), -1.0, 1.0) + 0.0  # no negative zero
+    return [
+        Match(view.patterns[row], score)
+        for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
+    ]

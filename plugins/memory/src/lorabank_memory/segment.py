@@ -1,0 +1,180 @@
+"""A segment: up to `CAPACITY` patterns with their vectors and the columns that filters read.
+
+Appending leaves a `View` of earlier rows as it was, so a worker thread may search one without a
+lock. Removing does not: while a thread looks at a segment, it is copied first (see `Namespace`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabank.types.arrays import BoolArray, FloatArray
+from lorabank.types.pattern import OBJECTIVES, Pattern
+from lorabank.types.query import EVERYTHING, PatternFilter
+
+Array = TypeVar("Array", bound=NDArray[Any])
+
+CAPACITY = 2048
+_FIRST_CAPACITY = 16
+_OBJECTIVE_CODES = {name: code for code, name in enumerate(OBJECTIVES)}
+
+# A user's key is compared by Python's 64-bit keyed string hash; nothing of it stays behind when
+# the pattern is removed. Without an outcome reward is NaN and success -1: no condition holds.
+_COLUMNS = np.dtype(
+    [
+        ("user", np.int64),
+        ("created_at", np.float64),
+        ("reward", np.float64),
+        ("rank", np.int64),
+        ("objective", np.int8),
+        ("success", np.int8),
+        ("has_trial", np.bool_),
+    ]
+)
+
+
+class View(NamedTuple):
+    """What a segment held at one moment: ``unit`` float32 (n, dim), ``columns`` (n,)."""
+
+    unit: FloatArray
+    columns: NDArray[np.void]
+    patterns: Sequence[Pattern]
+
+
+class Row(NamedTuple):
+    """A pattern made ready for a segment, so that appending it can't fail."""
+
+    pattern: Pattern
+    unit: FloatArray
+    columns: tuple[int, float, float, int, int, int, bool]
+
+    @classmethod
+    def of(cls, pattern: Pattern) -> Row:
+        """The unit vector (zeros for a zero context) and the columns of a pattern."""
+        outcome = pattern.outcome
+        columns = (
+            hash(pattern.user_key),
+            float(pattern.created_at),
+            np.nan if outcome is None else float(outcome.reward),
+            min(pattern.rank, np.iinfo(np.int64).max),
+            _OBJECTIVE_CODES[pattern.objective],
+            -1 if outcome is None else int(outcome.success),
+            pattern.trial is not None,
+        )
+        return cls(pattern, unit_vector(pattern.context).astype(np.float32), columns)
+
+
+class Segment:
+    """A growing block of rows, found by id."""
+
+    def __init__(self, dim: int) -> None:
+        self._unit: FloatArray = np.empty((_FIRST_CAPACITY, dim), np.float32)
+        self._columns = np.empty(_FIRST_CAPACITY, _COLUMNS)
+        self._patterns: list[Pattern] = []
+        self._rows: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._patterns)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays, and of the contexts that the patterns hold."""
+        contexts = len(self) * self._unit.shape[1] * self._unit.itemsize
+        return int(self._unit.nbytes + self._columns.nbytes + contexts)
+
+    def get(self, pattern_id: str) -> Pattern:
+        """The pattern of this id, which must be here."""
+        return self._patterns[self._rows[pattern_id]]
+
+    def append(self, row: Row) -> None:
+        """Add a row at the end; the segment must not be full."""
+        count = len(self)
+        if count == len(self._unit):
+            capacity = min(2 * count, CAPACITY)
+            self._unit = _grown(self._unit, capacity)
+            self._columns = _grown(self._columns, capacity)
+        self._unit[count] = row.unit
+        self._columns[count] = row.columns
+        self._rows[row.pattern.id] = count
+        self._patterns.append(row.pattern)
+
+    def absorb(self, view: View) -> None:
+        """Add the rows of another segment at the end; both together must fit."""
+        start, count = len(self), len(self) + len(view.unit)
+        if count > len(self._unit):
+            self._unit = _grown(self._unit, count)
+            self._columns = _grown(self._columns, count)
+        self._unit[start:count] = view.unit
+        self._columns[start:count] = view.columns
+        self._patterns += view.patterns
+        self._rows.update((p.id, row) for row, p in enumerate(view.patterns, start))
+
+    def view(self) -> View:
+        """The rows of this moment; costs no copy."""
+        count = len(self)
+        return View(self._unit[:count], self._columns[:count], self._patterns)
+
+    def copy(self) -> Segment:
+        """The same rows; from here on the two change apart."""
+        twin = Segment(self._unit.shape[1])
+        twin._unit, twin._columns = self._unit.copy(), self._columns.copy()
+        twin._patterns, twin._rows = self._patterns.copy(), self._rows.copy()
+        return twin
+
+    def remove(self, pattern_id: str) -> None:
+        """Drop a row, which must be here: the last row takes its place. Views break."""
+        row, last = self._rows.pop(pattern_id), len(self) - 1
+        moved = self._patterns.pop()
+        if row != last:
+            self._unit[row], self._columns[row] = self._unit[last], self._columns[last]
+            self._patterns[row], self._rows[moved.id] = moved, row
+        self._unit[last] = 0  # nothing of a deleted context stays behind
+
+
+def passing(view: View, where: PatternFilter) -> BoolArray:
+    """Which rows pass the filter, bool (n,): `PatternFilter.matches`, vectorised."""
+    columns = view.columns
+    mask = np.ones(len(columns), np.bool_)
+    if where == EVERYTHING:
+        return mask
+    for test in _tests(columns, where):
+        mask &= test
+    return mask
+
+
+def unit_vector(vector: FloatArray) -> NDArray[np.float64]:
+    """``vector`` at length one, float64 (dim,); a zero vector stays zero."""
+    wide = vector.astype(np.float64)
+    norm = np.linalg.norm(wide)
+    return wide / norm if norm > 0 else wide
+
+
+def _tests(columns: NDArray[np.void], where: PatternFilter) -> Iterable[BoolArray]:
+    if where.user_key is not None:
+        yield columns["user"] == hash(where.user_key)
+    if where.exclude_user_key is not None:
+        yield columns["user"] != hash(where.exclude_user_key)
+    if where.objective is not None:
+        yield columns["objective"] == _OBJECTIVE_CODES.get(where.objective, -1)
+    if where.rank is not None:
+        yield columns["rank"] == where.rank
+    if where.since is not None:
+        yield columns["created_at"] >= where.since
+    if where.until is not None:
+        yield columns["created_at"] < where.until
+    if where.has_trial is not None:
+        yield columns["has_trial"] == where.has_trial
+    if where.min_reward is not None:
+        yield columns["reward"] >= where.min_reward
+    if where.success is not None:
+        yield columns["success"] == int(where.success)
+
+
+def _grown(array: Array, rows: int) -> Array:
+    larger: Array = np.empty_like(array, shape=(rows, *array.shape[1:]))
+    larger[: len(array)] = array
+    return larger

@@ -1,0 +1,181 @@
+"""`MemoryStore`: a `PatternStore` in memory with exact search, the oracle of other backends."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+
+from lorabank.errors import BankClosedError, EmbeddingSpaceError, InvalidInputError
+from lorabank.protocols import Capability, StoreStats
+from lorabank.types.arrays import FloatArray, as_vector
+from lorabank.types.checks import check_count
+from lorabank.types.pattern import Match, Pattern
+from lorabank.types.query import PatternFilter
+from lorabank.types.skill import Skill
+from lorabank.types.space import EmbeddingSpace
+from lorabank_memory.namespace import Namespace
+from lorabank_memory.search import nearest
+from lorabank_memory.segment import Row, unit_vector
+
+# Searching this many numbers (2048 x 512) takes about a millisecond; more goes to a thread.
+_INLINE_NUMBERS = 1 << 20
+_INLINE_ROWS = 1 << 14
+_SCAN_BLOCK = 512
+
+
+class MemoryStore:
+    """Patterns and skills in this process's memory, gone when it is closed.
+
+    Every method first gives way to other tasks (and may be cancelled there), then makes its whole
+    change without a further await.
+    """
+
+    def __init__(self) -> None:
+        self._namespaces: dict[str, Namespace] = {}
+        self._space: EmbeddingSpace | None = None
+        self._dim: int | None = None  # of what is stored, bound or not
+        self._closed = False
+        self._limiter = anyio.CapacityLimiter(2)
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Deletion only: nothing is durable or shared."""
+        return frozenset({Capability.DELETE, Capability.DELETE_SKILL})
+
+    @property
+    def space(self) -> EmbeddingSpace | None:
+        """The bound space, or None."""
+        return self._space
+
+    async def bind(self, space: EmbeddingSpace) -> None:
+        """See `PatternStore.bind`."""
+        await self._enter()
+        if self._space is not None and self._space != space:
+            raise EmbeddingSpaceError(f"the store holds {self._space}, not {space}")
+        self._check_dim(space.dim)
+        self._space, self._dim = space, space.dim
+
+    async def put_many(self, patterns: Sequence[Pattern]) -> None:
+        """See `PatternStore.put_many`. Of several with one id the last counts."""
+        await self._enter()
+        rows = self._prepare(patterns)
+        for namespace, batch in rows.items():
+            self._namespaces.setdefault(namespace, Namespace()).put(list(batch.values()))
+            self._dim = len(next(iter(batch.values())).unit)
+
+    async def get(self, namespace: str, ids: Sequence[str]) -> list[Pattern]:
+        """See `PatternStore.get`."""
+        await self._enter()
+        space = self._namespace(namespace)
+        found = (space.get(pattern_id) for pattern_id in ids)
+        return [pattern for pattern in found if pattern is not None]
+
+    async def search(
+        self, namespace: str, vector: FloatArray, k: int, where: PatternFilter
+    ) -> list[Match]:
+        """See `PatternStore.search`. Scores are rounded to 6 decimals, so that ties are ties."""
+        check_count(k, "k")
+        query = as_vector(vector, "vector")
+        await self._enter()
+        self._check_dim(len(query))
+        patterns = self._namespace(namespace)
+        if not k or not len(patterns):
+            return []
+        unit = unit_vector(query)
+        if len(patterns) <= _INLINE_ROWS and len(patterns) * len(query) <= _INLINE_NUMBERS:
+            return nearest(patterns.views(), unit, k, where)
+        # Not abandoned on cancellation: the views are only kept for the length of the block.
+        with patterns.reading() as views:
+            return await anyio.to_thread.run_sync(
+                nearest, views, unit, k, where, limiter=self._limiter
+            )
+
+    async def scan(
+        self, namespace: str, where: PatternFilter, after: str | None, limit: int
+    ) -> list[Pattern]:
+        """See `PatternStore.scan`. Gives way to other tasks between blocks of a long scan."""
+        check_count(limit, "limit")
+        page: list[Pattern] = []
+        await self._enter()
+        while len(page) < limit:
+            block = list(self._namespace(namespace).after(after, _SCAN_BLOCK))
+            page += [pattern for pattern in block if where.matches(pattern)]
+            if len(block) < _SCAN_BLOCK:
+                break
+            after = block[-1].id
+            await self._enter()
+        return page[:limit]
+
+    async def delete(self, namespace: str, where: PatternFilter) -> int:
+        """See `PatternStore.delete`."""
+        await self._enter()
+        patterns = self._namespace(namespace)
+        ids = patterns.passing_ids(where)
+        patterns.remove(ids)
+        return len(ids)
+
+    async def put_skill(self, skill: Skill) -> None:
+        """See `PatternStore.put_skill`."""
+        await self._enter()
+        if not isinstance(skill, Skill):
+            raise InvalidInputError("skill", skill, "a Skill")
+        if self._space is not None and skill.space != self._space:
+            raise EmbeddingSpaceError(f"the store holds {self._space}, not {skill.space}")
+        self._check_dim(skill.space.dim)
+        self._dim = skill.space.dim
+        self._namespaces.setdefault(skill.namespace, Namespace()).skills[skill.id] = skill
+
+    async def list_skills(self, namespace: str) -> list[Skill]:
+        """See `PatternStore.list_skills`."""
+        await self._enter()
+        skills = self._namespace(namespace).skills
+        return [skills[skill_id] for skill_id in sorted(skills)]
+
+    async def delete_skill(self, namespace: str, skill_id: str) -> bool:
+        """See `PatternStore.delete_skill`."""
+        await self._enter()
+        return self._namespace(namespace).skills.pop(skill_id, None) is not None
+
+    async def stats(self, namespace: str) -> StoreStats:
+        """See `PatternStore.stats`. ``bytes`` counts vectors and columns, not the objects."""
+        await self._enter()
+        patterns = self._namespace(namespace)
+        return StoreStats(len(patterns), len(patterns.skills), patterns.nbytes)
+
+    async def aclose(self) -> None:
+        """Forget everything; again: nothing happens."""
+        self._closed = True
+        self._namespaces = {}
+        await anyio.lowlevel.checkpoint()
+
+    async def _enter(self) -> None:
+        await anyio.lowlevel.checkpoint()
+        if self._closed:
+            raise BankClosedError("the memory store is closed")
+
+    def _namespace(self, name: str) -> Namespace:
+        found = self._namespaces.get(name)
+        return Namespace() if found is None else found
+
+    def _check_dim(self, dim: int) -> None:
+        if self._dim is not None and dim != self._dim:
+            held = self._space or f"vectors of dimension {self._dim}"
+            raise EmbeddingSpaceError(f"the store holds {held}, not dimension {dim}")
+
+    def _prepare(self, patterns: Sequence[Pattern]) -> dict[str, dict[str, Row]]:
+        """Check all of them before anything is changed."""
+        rows: defaultdict[str, dict[str, Row]] = defaultdict(dict)
+        dim = self._dim
+        for pattern in patterns:
+            if not isinstance(pattern, Pattern):
+                raise InvalidInputError("patterns", pattern, "Pattern objects")
+            self._check_dim(pattern.dim)
+            if dim is not None and pattern.dim != dim:
+                raise EmbeddingSpaceError(f"patterns of dimension {dim} and {pattern.dim}")
+            dim = pattern.dim
+            rows[pattern.namespace][pattern.id] = Row.of(pattern)
+        return rows
