@@ -52,20 +52,22 @@ class EwcConfig:
     """When EWC++ moves its anchor. A stream has no task end, so this policy stands in for one.
 
     The anchor moves to the current weights after every ``anchor_every`` samples exactly, and at
-    once when the Page-Hinkley test sees the loss before an update rise: then the weights that
-    fitted the old regime are what is worth holding on to.
+    once when the Page-Hinkley test sees the loss before an update rise against the identity's:
+    then the weights that fitted the old regime are what is worth holding on to. Before the first
+    move nothing is held.
 
     Attributes:
         anchor_every: samples between moves.
         decay: of the running importance, per sample.
-        drift_delta: rise of the loss that is tolerated.
-        drift_threshold: cumulated rise that counts as a drift.
+        drift_delta: rise that is tolerated, in standard deviations.
+        drift_threshold: cumulated rise that counts as a drift, in standard deviations. A false
+            alarm only moves the anchor early.
     """
 
     anchor_every: int = 1024
     decay: float = 0.995
-    drift_delta: float = 0.05
-    drift_threshold: float = 1.0
+    drift_delta: float = 0.5
+    drift_threshold: float = 5.0
 
     def __post_init__(self) -> None:
         check_count(self.anchor_every, "ewc.anchor_every", low=1)

@@ -1,7 +1,9 @@
 """The anchor of EWC++: when it moves, and the importance gathered in between.
 
 It moves after every ``anchor_every`` samples exactly (the importance of a batch that straddles
-the boundary is gathered in two parts), and before the update when a drift is seen.
+the boundary is gathered in two parts), and before the update when a drift is seen. With it, the
+running importance is put into the penalty: until the next move the penalty protects what came
+before, and what comes after it only enters the running average.
 """
 
 from __future__ import annotations
@@ -22,15 +24,23 @@ def first_anchor(weights: Weights, objective: str) -> Anchor:
 
 
 def watch_for_drift(
-    anchor: Anchor, loss: float, weights: Weights, config: EwcConfig
+    anchor: Anchor, excess: float, samples: int, weights: Weights, config: EwcConfig
 ) -> tuple[Anchor, bool]:
-    """Feed the loss before an update to the test; on a drift, anchor at the weights so far."""
+    """Feed a batch to the test; on a drift, anchor at the weights so far.
+
+    ``excess`` is the loss before the update minus the identity's on the same batch: the pairing
+    takes out what makes a batch hard for anyone, and what is left rises when that which was
+    learned no longer helps.
+    """
     drift, signalled = page_hinkley(
-        anchor.drift, loss, delta=config.drift_delta, threshold=config.drift_threshold
+        anchor.drift,
+        excess,
+        delta=config.drift_delta,
+        threshold=config.drift_threshold,
+        samples=samples,
     )
-    if signalled:
-        return replace(anchor, weights=weights, samples=0, drift=drift), True
-    return replace(anchor, drift=drift), False
+    anchor = replace(anchor, drift=drift)
+    return (_moved(anchor, weights) if signalled else anchor), signalled
 
 
 def gather(
@@ -39,15 +49,17 @@ def gather(
     """Add a batch's importance; whether the anchor moved to ``weights`` (those after it)."""
     moved, start = False, 0
     while start < len(batch):
-        stop = min(len(batch), start + config.anchor_every - anchor.samples)
+        room = max(1, config.anchor_every - anchor.samples)  # it may have been larger before
+        stop = min(len(batch), start + room)
         at = Matrices(anchor.weights.A, anchor.weights.B, scale)
         part = batch.part(start, stop)
         importance = accumulate(anchor.importance, part, at, config.decay)
-        samples = anchor.samples + stop - start
-        if samples == config.anchor_every:
-            anchor = replace(anchor, weights=weights, importance=importance, samples=0)
-            moved = True
-        else:
-            anchor = replace(anchor, importance=importance, samples=samples)
+        anchor = replace(anchor, importance=importance, samples=anchor.samples + stop - start)
+        if anchor.samples >= config.anchor_every:
+            anchor, moved = _moved(anchor, weights), True
         start = stop
     return anchor, moved
+
+
+def _moved(anchor: Anchor, weights: Weights) -> Anchor:
+    return replace(anchor, weights=weights, held=anchor.importance, samples=0)

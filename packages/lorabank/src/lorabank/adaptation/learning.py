@@ -40,15 +40,18 @@ class Pull:
 
     @classmethod
     def of(cls, anchor: Anchor | None, scale: float, objective: str) -> Pull | None:
-        """None without an anchor, or before any importance has been gathered."""
-        if anchor is None or anchor.importance.mass == 0:
+        """None without an anchor, or before it has moved with some importance."""
+        if anchor is None or anchor.held is None or anchor.held.mass == 0:
             return None
         at = Matrices(anchor.weights.A, anchor.weights.B, scale)
-        return cls(at, diagonal(anchor.importance, at, objective))
+        return cls(at, diagonal(anchor.held, at, objective))
 
 
 def descend(batch: Batch, start: Matrices, hyper: Hyperparameters, pull: Pull | None) -> Descent:
     """``hyper.steps`` times: gradient, pull, joint clip, ``W -= learning_rate * gradient``.
+
+    Under a pull the step is divided by ``1 + learning_rate * strength * F``: linearly implicit in
+    the penalty (Rosenbrock 1963), so that no strength can overshoot the anchor and oscillate.
 
     Raises:
         InvalidInputError: the gradient is not finite (values too large for float32).
@@ -65,6 +68,10 @@ def descend(batch: Batch, start: Matrices, hyper: Hyperparameters, pull: Pull | 
         if not (math.isfinite(norm) and math.isfinite(loss)):
             raise InvalidInputError("feedback", f"gradient norm {norm}", "values of moderate size")
         first_loss = loss if step == 0 else first_loss
+        if pull is not None and hyper.ewc_strength > 0:
+            stiffness = hyper.learning_rate * hyper.ewc_strength
+            dA /= 1.0 + stiffness * pull.diagonal[0]
+            dB /= 1.0 + stiffness * pull.diagonal[1]
         dA *= -hyper.learning_rate
         dB *= -hyper.learning_rate
         dA += m.A

@@ -105,7 +105,7 @@ def adapt(
     started = timer()
     here = Matrices(adapter.A, adapter.B, adapter.scale)
     identity_loss = batch.identity_loss()
-    anchor, drift, pull, descent = _learn(adapter, batch, here, decision, config)
+    anchor, drift, pull, descent = _learn(adapter, batch, here, decision, config, identity_loss)
     learned = timer()
     finished = _finish(adapter, batch, descent.loss_before, identity_loss, config)
     trial = None
@@ -141,13 +141,19 @@ def adapt(
 
 
 def _learn(
-    adapter: Adapter, batch: Batch, here: Matrices, decision: Decision, config: EngineConfig
+    adapter: Adapter,
+    batch: Batch,
+    here: Matrices,
+    decision: Decision,
+    config: EngineConfig,
+    identity_loss: float,
 ) -> tuple[Anchor | None, bool, Pull | None, Descent]:
     """The drift test needs the loss that arrives, and the descent needs the anchor after it."""
     if config.defaults.ewc_strength == 0:
         return None, False, None, descend(batch, here, decision.hyperparameters, None)
     anchor = adapter.anchor or first_anchor(adapter.weights, adapter.objective)
-    anchor, drift = watch_for_drift(anchor, batch.loss(here), adapter.weights, config.ewc)
+    excess = batch.loss(here) - identity_loss
+    anchor, drift = watch_for_drift(anchor, excess, len(batch), adapter.weights, config.ewc)
     pull = Pull.of(anchor, adapter.scale, adapter.objective)
     return anchor, drift, pull, descend(batch, here, decision.hyperparameters, pull)
 

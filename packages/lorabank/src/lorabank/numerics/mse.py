@@ -73,14 +73,16 @@ class MseBatch:
         return loss, *backward(m, self.X, H, E)
 
     def importance(self, m: Matrices, decay: float) -> tuple[AnyFloatArray, AnyFloatArray]:
-        """The factors of the Gauss-Newton diagonal of the per-sample loss ``|e|^2 / |x|^2``.
+        """The factors of the Gauss-Newton diagonal of the per-sample loss ``w |e|^2 / |x|^2``.
 
-        Returns (1, rank): sum of w h_k^2 / |x|^2, and (1, dim): sum of w x_j^2 / |x|^2, with
-        h = A x. Zero inputs carry no information and count as zero.
+        Returns (1, rank): decayed sum of w h_k^2 / |x|^2, and (1, dim): that of w x_j^2 / |x|^2,
+        with h = A x. Zero inputs, like zero weights, carry no information and count as zero.
         """
         squared = np.einsum("ij,ij->i", self.X, self.X)
         inverse = np.divide(1.0, squared, out=np.zeros_like(squared), where=squared > 0)
         weight = decayed_weights(len(self), decay, self.X.dtype) * inverse
+        if self.weights is not None:
+            weight = weight * self.weights
         H = self.X @ m.A.T
         return weight[None] @ (H * H), weight[None] @ (self.X * self.X)
 

@@ -59,19 +59,37 @@ class Importance:
 
 @dataclass(frozen=True, slots=True)
 class DriftState:
-    """State of the Page-Hinkley test on the loss before each update."""
+    """State of the Page-Hinkley test.
+
+    Attributes:
+        count: values since the start or the last drift.
+        mean, variance: running, the variance per sample.
+        cumulative, minimum: of the standardised deviations.
+    """
 
     count: int = 0
     mean: float = 0.0
+    variance: float = 0.0
     cumulative: float = 0.0
     minimum: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Anchor:
-    """What EWC++ holds on to: weights theta*, their importance, and samples seen since."""
+    """What EWC++ holds on to.
+
+    Attributes:
+        weights: theta*, the weights at the last move.
+        importance: running, gathered at theta* with every sample; not in the penalty yet.
+        held: the running importance as it was at the last move, which the penalty weighs with:
+            what came before theta* is protected, what comes after it is free to be learned. None
+            until the first move: at the start there is nothing to protect.
+        samples: seen since the last move.
+        drift: state of the test for drifts.
+    """
 
     weights: Weights
     importance: Importance
+    held: Importance | None = None
     samples: int = 0
     drift: DriftState = DriftState()
