@@ -1,0 +1,124 @@
+"""lorabank: per-user LoRA adapters over embeddings, and a bank that passes on what helped."""
+
+from lorabank.adapter import Adapter
+from lorabank.bank import LexicalHashingEmbedder, StandardBank, open_bank
+from lorabank.clock import Clock
+from lorabank.config import (
+    ContrastiveConfig,
+    EngineConfig,
+    EwcConfig,
+    OutboxConfig,
+    PriorConfig,
+    QueryConfig,
+    ReplayConfig,
+    SuccessConfig,
+    TrialConfig,
+)
+from lorabank.consolidation import ConsolidationReport, Progress, SkillReport
+from lorabank.engine import (
+    EngineStats,
+    HintUse,
+    LoRAPersonalizationEngine,
+    PhaseSeconds,
+    UpdateReport,
+    UpdateResult,
+)
+from lorabank.errors import (
+    BankClosedError,
+    BankError,
+    BankRejectedError,
+    BankUnavailableError,
+    CapabilityError,
+    CodecError,
+    EmbeddingSpaceError,
+    EngineClosedError,
+    InvalidInputError,
+    LorabankError,
+    UnknownBackendError,
+)
+from lorabank.hooks import Backend, BankUrl, hookimpl
+from lorabank.numerics.contrastive import Calibration
+from lorabank.outbox import DeadLetter, DeliveryReport
+from lorabank.protocols import Capability, Embedder, PatternStore, ReasoningBank, StoreStats
+from lorabank.types.feedback import Feedback, create_adapter_feedback, watch_reward
+from lorabank.types.hyperparameters import Hints, Hyperparameters
+from lorabank.types.identifiers import new_id, user_key
+from lorabank.types.items import ItemPool
+from lorabank.types.pattern import Match, Outcome, Pattern, TrialOutcome
+from lorabank.types.query import PatternFilter, Query
+from lorabank.types.skill import Consolidation, ConsolidationCriteria, Evidence, Prior, Skill
+from lorabank.types.space import EmbeddingSpace
+from lorabank.types.strategy import ArmEffect, Strategy
+from lorabank.types.weights import Weights
+
+__version__ = "0.1.0"
+__all__ = [
+    "Adapter",
+    "ArmEffect",
+    "Backend",
+    "BankClosedError",
+    "BankError",
+    "BankRejectedError",
+    "BankUnavailableError",
+    "BankUrl",
+    "Calibration",
+    "Capability",
+    "CapabilityError",
+    "Clock",
+    "CodecError",
+    "Consolidation",
+    "ConsolidationCriteria",
+    "ConsolidationReport",
+    "ContrastiveConfig",
+    "DeadLetter",
+    "DeliveryReport",
+    "Embedder",
+    "EmbeddingSpace",
+    "EmbeddingSpaceError",
+    "EngineClosedError",
+    "EngineConfig",
+    "EngineStats",
+    "Evidence",
+    "EwcConfig",
+    "Feedback",
+    "HintUse",
+    "Hints",
+    "Hyperparameters",
+    "InvalidInputError",
+    "ItemPool",
+    "LexicalHashingEmbedder",
+    "LoRAPersonalizationEngine",
+    "LorabankError",
+    "Match",
+    "Outcome",
+    "OutboxConfig",
+    "Pattern",
+    "PatternFilter",
+    "PatternStore",
+    "PhaseSeconds",
+    "Prior",
+    "PriorConfig",
+    "Progress",
+    "Query",
+    "QueryConfig",
+    "ReasoningBank",
+    "ReplayConfig",
+    "Skill",
+    "SkillReport",
+    "StandardBank",
+    "StoreStats",
+    "Strategy",
+    "SuccessConfig",
+    "TrialConfig",
+    "TrialOutcome",
+    "UnknownBackendError",
+    "UpdateReport",
+    "UpdateResult",
+    "Weights",
+    "create_adapter_feedback",
+    "hookimpl",
+    "new_id",
+    "open_bank",
+    "user_key",
+    "watch_reward",
+]

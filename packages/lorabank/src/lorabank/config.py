@@ -220,6 +220,39 @@ class ReplayConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class PriorConfig:
+    """How consolidation trains the weights that new users start from.
+
+    Attributes:
+        learning_rate, epochs: of the prior for everyone (Adam, cosine decay).
+        refine_learning_rate, refine_epochs: of a group's prior, which starts from its parent's.
+        batch: observations per minibatch.
+        negatives: drawn per minibatch, shared by its rows.
+        held_out: share of users held out, half to stop by and half to prove the gain on.
+        min_users: held-out users that a proof needs, at least.
+        refit: train again on all users, for as many epochs, once the gain is proved.
+    """
+
+    learning_rate: float = 1e-2
+    epochs: int = 6
+    refine_learning_rate: float = 2e-3
+    refine_epochs: int = 3
+    batch: int = 256
+    negatives: int = 512
+    held_out: float = 0.2
+    min_users: int = 5
+    refit: bool = True
+
+    def __post_init__(self) -> None:
+        check_positive(self.learning_rate, "prior.learning_rate")
+        check_positive(self.refine_learning_rate, "prior.refine_learning_rate")
+        for name in ("epochs", "refine_epochs", "batch", "negatives"):
+            check_count(getattr(self, name), f"prior.{name}", low=1)
+        check_count(self.min_users, "prior.min_users", low=2)
+        check_number(self.held_out, "prior.held_out", low=0.01, high=0.9)
+
+
+@dataclass(frozen=True, slots=True)
 class EngineConfig:
     """Settings of a `LoRAPersonalizationEngine`.
 
@@ -256,6 +289,7 @@ class EngineConfig:
     query: QueryConfig = field(default_factory=QueryConfig)
     outbox: OutboxConfig = field(default_factory=OutboxConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
 
     def __post_init__(self) -> None:
         if not isinstance(self.space, EmbeddingSpace):

@@ -69,6 +69,21 @@ class Feedback:
         """Number of components of each input."""
         return int(self.x.shape[1])
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays but the negatives."""
+        arrays = (self.x, self.target, self.items, self.reward)
+        return sum(array.nbytes for array in arrays if array is not None)
+
+    def copy(self) -> Feedback:
+        """The same observations in memory of their own, without supplied negatives."""
+        return Feedback(
+            self.x.copy(),
+            None if self.target is None else self.target.copy(),
+            items=self.items,
+            reward=None if self.reward is None else self.reward.copy(),
+        )
+
 
 def watch_reward(completion_rate: float, rating: float = 0.0, rewatch: bool = False) -> float:
     """Reward of one watch event: ``min(1, .5*completion + .3*rating/5 + .2*rewatch)``.

@@ -1,0 +1,253 @@
+"""Consolidation: the bank groups episodes, weights are trained here, skills go to the bank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar, TypeVarTuple
+
+import anyio
+import anyio.to_thread
+import numpy as np
+
+from lorabank.adapter import lora_scale
+from lorabank.clock import Clock
+from lorabank.config import EngineConfig
+from lorabank.consolidation.proof import Candidate, mean_loss, prove
+from lorabank.consolidation.report import ConsolidationReport, Progress, SkillReport
+from lorabank.consolidation.rows import Split, collect_rows, members, split_users
+from lorabank.consolidation.tasks import ContrastiveTask, MseTask, Task
+from lorabank.consolidation.training import Schedule, fit_epochs
+from lorabank.errors import CapabilityError
+from lorabank.numerics.lora import Matrices, initial_matrices
+from lorabank.protocols import ReasoningBank
+from lorabank.replay import ExperienceReplay
+from lorabank.types.arrays import IntArray
+from lorabank.types.items import ItemPool
+from lorabank.types.skill import ConsolidationCriteria, Evidence, Prior, Skill
+from lorabank.types.weights import Weights
+from lorabank.waiting import within
+
+# Seconds: a bank may have to read every episode for this.
+GROUPING_DEADLINE = 600.0
+OnProgress = Callable[[Progress], None]
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """Weights that were kept, as a prior and as a candidate for its children to beat."""
+
+    prior: Prior
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class _Lesson:
+    """Everything that training one group needs."""
+
+    skill_id: str
+    task: Task
+    split: Split
+    parent: Candidate
+    schedule: Schedule
+    confidence: float
+
+    def positions(self, which: str) -> IntArray:
+        """Rows of the users to "fit" on, to "stop" by, or to "proof" on."""
+        return self.task.rows.of_users(getattr(self.split, which))
+
+
+class Consolidator:
+    """Runs consolidations; training runs in worker threads, one epoch at a time."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        pool: ItemPool | None,
+        replay: ExperienceReplay,
+        clock: Clock,
+        threads: anyio.CapacityLimiter,
+    ) -> None:
+        self._config = config
+        self._pool = pool
+        self._replay = replay
+        self._clock = clock
+        self._threads = threads
+
+    async def run(
+        self,
+        bank: ReasoningBank,
+        criteria: ConsolidationCriteria,
+        on_progress: OnProgress | None,
+    ) -> ConsolidationReport:
+        """Group, train, prove, store.
+
+        Raises:
+            BankError: the bank failed, or did not answer in time.
+        """
+        started = self._clock.monotonic()
+        grouping = bank.auto_consolidate(self._config.namespace, criteria)
+        found = await within(GROUPING_DEADLINE, grouping, "auto_consolidate")
+        task = await self._task()
+        trained: dict[str, _Trained] = {}
+        reports = []
+        for skill in found.skills:
+            parent = trained.get(skill.parent_id or "")
+            report, result = await self._learn(skill, parent, task, criteria, on_progress)
+            if result is not None:
+                trained[skill.id] = result
+            await self._store(bank, skill, result)
+            reports.append(report)
+        created = sum(skill.passed or skill.id in trained for skill in found.skills)
+        return ConsolidationReport(
+            skills_created=created,
+            skills_with_weights=len(trained),
+            episodes=found.episodes,
+            groups=tuple(reports),
+            seconds=self._clock.monotonic() - started,
+        )
+
+    async def _task(self) -> Task | None:
+        """The local feedback as arrays; None if there is nothing to train on."""
+        snapshot = self._replay.snapshot(self._clock.wall())
+        rows = await self._in_thread(collect_rows, snapshot, self._config.objective)
+        if rows is None:
+            return None
+        settings = self._config.contrastive
+        if self._config.objective == "mse":
+            return MseTask(rows, settings.calibration)
+        assert self._pool is not None, "items in the replay come from a pool"
+        config = replace(settings, negatives=self._config.prior.negatives)
+        return ContrastiveTask(rows, self._pool, config)
+
+    async def _learn(
+        self,
+        skill: Skill,
+        parent: _Trained | None,
+        task: Task | None,
+        criteria: ConsolidationCriteria,
+        on_progress: OnProgress | None,
+    ) -> tuple[SkillReport, _Trained | None]:
+        """Train one group's prior, and keep it if held-out users are better off with it."""
+        if task is None:
+            return _untrained(skill, 0, 0, "no local feedback to train on"), None
+        split = split_users(task.rows.keys, self._config.prior.held_out)
+        split = split.within(members(task.rows.keys, skill.user_keys))
+        users = int((split.fit | split.stop | split.proof).sum())
+        events = len(task.rows.of_users(split.fit | split.stop | split.proof))
+        enough = min(int(part.sum()) for part in (split.fit, split.stop, split.proof))
+        if enough < self._config.prior.min_users:
+            return _untrained(skill, users, events, "too few users to train and to prove"), None
+        lesson = await self._lesson(skill, parent, task, split, criteria)
+        result, evidence = await self._train(lesson, on_progress)
+        kept = result is not None
+        reason = "better than its parent" if kept else "not better than its parent"
+        return SkillReport(
+            skill.id, users, events, evidence, kept, f"{reason} on new users"
+        ), result
+
+    async def _lesson(
+        self,
+        skill: Skill,
+        parent: _Trained | None,
+        task: Task,
+        split: Split,
+        criteria: ConsolidationCriteria,
+    ) -> _Lesson:
+        prior = self._config.prior
+        if parent is not None:
+            schedule = Schedule(prior.refine_learning_rate, prior.refine_epochs)
+            candidate = parent.candidate
+        else:
+            schedule = Schedule(prior.learning_rate, prior.epochs)
+            stop = task.rows.of_users(split.stop)
+            candidate = Candidate(None, await self._in_thread(task.calibrate, None, stop))
+        return _Lesson(skill.id, task, split, candidate, schedule, criteria.confidence)
+
+    async def _train(
+        self, lesson: _Lesson, on_progress: OnProgress | None
+    ) -> tuple[_Trained | None, Evidence]:
+        task, stop = lesson.task, lesson.positions("stop")
+        best, epochs = await self._fit(lesson, on_progress)
+        child = Candidate(best, await self._in_thread(task.calibrate, best, stop))
+        proof = lesson.positions("proof")
+        evidence = await self._in_thread(
+            prove, task, child, lesson.parent, proof, lesson.confidence
+        )
+        if evidence.lower <= 0:
+            return None, evidence
+        if self._config.prior.refit:
+            everyone = task.rows.of_users(lesson.split.fit | lesson.split.stop | lesson.split.proof)
+            best = await self._refit(lesson, everyone, epochs)
+        return self._trained(Candidate(best, child.calibration), evidence), evidence
+
+    async def _fit(self, lesson: _Lesson, on_progress: OnProgress | None) -> tuple[Matrices, int]:
+        """Train on the fit users; the weights and number of the epoch that stops best."""
+        start = self._start(lesson)
+        rng = np.random.default_rng([self._config.seed, 1])
+        config = self._config.prior
+        positions, stop = lesson.positions("fit"), lesson.positions("stop")
+        iterator = fit_epochs(lesson.task, start, positions, lesson.schedule, config, rng)
+        best, best_epoch, best_loss = start, 0, np.inf
+        for epoch in range(1, lesson.schedule.epochs + 1):
+            m = await self._in_thread(next, iterator)
+            calibration = await self._in_thread(lesson.task.calibrate, m, stop)
+            candidate = Candidate(m, calibration)
+            loss = await self._in_thread(mean_loss, lesson.task, candidate, stop)
+            if loss < best_loss:
+                best, best_epoch, best_loss = m, epoch, loss
+            if on_progress is not None:
+                on_progress(Progress(lesson.skill_id, epoch, lesson.schedule.epochs, loss))
+        return best, best_epoch
+
+    async def _refit(self, lesson: _Lesson, positions: IntArray, epochs: int) -> Matrices:
+        """The same training on all users of the group, as long as it was found to help."""
+        rng = np.random.default_rng([self._config.seed, 1])
+        config, m = self._config.prior, self._start(lesson)
+        iterator = fit_epochs(lesson.task, m, positions, lesson.schedule, config, rng)
+        for _ in range(epochs):
+            m = await self._in_thread(next, iterator)
+        return m
+
+    def _start(self, lesson: _Lesson) -> Matrices:
+        """The parent's weights, or fresh ones."""
+        if lesson.parent.matrices is not None:
+            return lesson.parent.matrices
+        config = self._config
+        rng = np.random.default_rng([config.seed, 0])
+        scale = lora_scale(config.effective_alpha, config.rank, config.scaling)
+        return Matrices(*initial_matrices(rng, config.rank, config.space.dim), scale)
+
+    def _trained(self, candidate: Candidate, evidence: Evidence) -> _Trained:
+        assert candidate.matrices is not None
+        prior = Prior(
+            weights=Weights(candidate.matrices.A, candidate.matrices.B),
+            alpha=self._config.effective_alpha,
+            scaling=self._config.scaling,
+            tau=candidate.calibration.tau,
+            prior_weight=candidate.calibration.prior_weight,
+            evidence=evidence,
+        )
+        return _Trained(prior, candidate)
+
+    async def _store(self, bank: ReasoningBank, skill: Skill, result: _Trained | None) -> None:
+        """Store what is backed by evidence; retire what no longer is."""
+        if result is not None:
+            await bank.put_skill(replace(skill, prior=result.prior))
+        elif skill.passed:
+            await bank.put_skill(skill)
+        else:
+            try:
+                await bank.delete_skill(skill.namespace, skill.id)
+            except CapabilityError:
+                # Without weights and without hints, a skill that can't be deleted is harmless.
+                await bank.put_skill(skill)
+
+    async def _in_thread(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        return await anyio.to_thread.run_sync(function, *arguments, limiter=self._threads)
+
+
+def _untrained(skill: Skill, users: int, events: int, reason: str) -> SkillReport:
+    return SkillReport(skill.id, users, events, None, False, reason)

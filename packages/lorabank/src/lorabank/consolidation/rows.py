@@ -1,0 +1,130 @@
+"""Past feedback as arrays to train on, with users split into fit, stop and proof."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lorabank.types.arrays import BoolArray, FloatArray, IntArray
+from lorabank.types.feedback import Feedback
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Observations sorted by user, and by time within each user.
+
+    Attributes:
+        x: (M, dim).
+        target: (M, dim) for "mse"; None for "contrastive".
+        items: (M,) positions in the pool for "contrastive"; None for "mse".
+        reward: (M,).
+        user: (M,) number of the user, ascending.
+        keys: the users' keys by number.
+        first: (users + 1,) where each user's rows begin.
+    """
+
+    x: FloatArray
+    target: FloatArray | None
+    items: IntArray | None
+    reward: FloatArray
+    user: IntArray
+    keys: tuple[str, ...]
+    first: IntArray
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def of_users(self, chosen: BoolArray) -> IntArray:
+        """Positions of the rows of the users for whom ``chosen`` (users,) is true."""
+        return np.flatnonzero(chosen[self.user]).astype(np.int64)
+
+    def earlier_items(self, positions: IntArray) -> tuple[IntArray, IntArray]:
+        """(which of ``positions``, item) for every item that its user had before that row."""
+        assert self.items is not None
+        starts = self.first[self.user[positions]]
+        counts = positions - starts
+        which = np.repeat(np.arange(len(positions)), counts)
+        within = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return which, self.items[np.repeat(starts, counts) + within]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Users (as masks over their numbers) to fit on, to stop by, and to prove the result on."""
+
+    fit: BoolArray
+    stop: BoolArray
+    proof: BoolArray
+
+    def within(self, members: BoolArray) -> Split:
+        """The same split of a part of the users."""
+        return Split(self.fit & members, self.stop & members, self.proof & members)
+
+
+def collect_rows(snapshot: Mapping[str, Sequence[Feedback]], objective: str) -> Rows | None:
+    """All feedback that the objective can be trained on; None without any.
+
+    "contrastive" needs items of the pool; "mse" a target, or a reward that makes one.
+    """
+    usable = _usable_contrastive if objective == "contrastive" else _usable_mse
+    parts = [
+        (key, feedback)
+        for key in sorted(snapshot)
+        for feedback in snapshot[key]
+        if usable(feedback)
+    ]
+    if not parts:
+        return None
+    keys = tuple(dict.fromkeys(key for key, _ in parts))
+    number = {key: i for i, key in enumerate(keys)}
+    user = np.concatenate([np.full(len(f), number[key], np.int64) for key, f in parts])
+    batches = [feedback for _, feedback in parts]
+    mse = objective == "mse"
+    return Rows(
+        x=np.concatenate([f.x for f in batches]),
+        target=np.concatenate([_mse_target(f) for f in batches]) if mse else None,
+        items=None if mse else np.concatenate([f.items for f in batches if f.items is not None]),
+        reward=np.concatenate([_reward(f) for f in batches]),
+        user=user,
+        keys=keys,
+        first=np.searchsorted(user, np.arange(len(keys) + 1)),
+    )
+
+
+def split_users(keys: Sequence[str], held_out: float) -> Split:
+    """By the keyed hash, so that a user stays on one side from one consolidation to the next.
+
+    A share ``held_out`` of the users is held out, one half to stop by and one to prove on.
+    """
+    # The last digits: the first ones choose the holdout of hints.
+    position = np.array([int(key[-8:], 16) / 2**32 for key in keys])
+    stop = position < held_out / 2
+    proof = (position >= held_out / 2) & (position < held_out)
+    return Split(~(stop | proof), stop, proof)
+
+
+def members(keys: Sequence[str], group: Collection[str]) -> BoolArray:
+    """(users,) whether each is in the group."""
+    chosen = frozenset(group)
+    return np.array([key in chosen for key in keys], np.bool_)
+
+
+def _usable_contrastive(feedback: Feedback) -> bool:
+    return feedback.items is not None
+
+
+def _usable_mse(feedback: Feedback) -> bool:
+    return feedback.target is not None or (feedback.items is None and feedback.reward is not None)
+
+
+def _mse_target(feedback: Feedback) -> FloatArray:
+    if feedback.target is not None:
+        return feedback.target
+    target: FloatArray = _reward(feedback)[:, None] * feedback.x
+    return target
+
+
+def _reward(feedback: Feedback) -> FloatArray:
+    return np.ones(len(feedback), np.float32) if feedback.reward is None else feedback.reward

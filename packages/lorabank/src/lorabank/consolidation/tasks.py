@@ -1,0 +1,145 @@
+"""What is trained: minibatches, held-out losses and calibration, per objective."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from lorabank.adaptation.preparation import prepare_contrastive
+from lorabank.config import ContrastiveConfig
+from lorabank.consolidation.rows import Rows
+from lorabank.numerics.batch import Batch
+from lorabank.numerics.calibration import ScoredEvents, fit_calibration
+from lorabank.numerics.contrastive import Calibration, log_sum_exp
+from lorabank.numerics.lora import Matrices, forward
+from lorabank.numerics.mse import MseBatch
+from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray
+from lorabank.types.feedback import Feedback
+from lorabank.types.items import ItemPool
+
+CHUNK = 512
+
+
+class Task(Protocol):
+    """One objective on one set of rows."""
+
+    @property
+    def rows(self) -> Rows:
+        """All rows."""
+        ...
+
+    def minibatch(self, positions: IntArray, rng: np.random.Generator) -> Batch:
+        """The rows at ``positions``, ready for a gradient."""
+        ...
+
+    def losses(
+        self, m: Matrices | None, calibration: Calibration, positions: IntArray
+    ) -> AnyFloatArray:
+        """Loss of each row, (n,); ``m`` None is the identity."""
+        ...
+
+    def calibrate(self, m: Matrices | None, positions: IntArray) -> Calibration:
+        """The calibration that fits the rows best."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MseTask:
+    """Relative squared error; there is nothing to calibrate."""
+
+    rows: Rows
+    calibration: Calibration
+
+    def minibatch(self, positions: IntArray, rng: np.random.Generator) -> Batch:  # noqa: ARG002
+        """Weighted by the user's share."""
+        assert self.rows.target is not None
+        weights = user_weights(self.rows, positions)
+        return MseBatch(self.rows.x[positions], self.rows.target[positions], weights)
+
+    def losses(
+        self,
+        m: Matrices | None,
+        calibration: Calibration,  # noqa: ARG002
+        positions: IntArray,
+    ) -> AnyFloatArray:
+        """``|y - t|^2 / |x|^2`` of each row, zero inputs counting as zero."""
+        assert self.rows.target is not None
+        X = self.rows.x[positions]
+        Y = X if m is None else forward(m, X)[0]
+        energy = np.einsum("ij,ij->i", X, X)
+        error = ((Y - self.rows.target[positions]) ** 2).sum(1)
+        losses: AnyFloatArray = np.divide(error, energy, out=np.zeros_like(error), where=energy > 0)
+        return losses
+
+    def calibrate(self, m: Matrices | None, positions: IntArray) -> Calibration:  # noqa: ARG002
+        """Unchanged."""
+        return self.calibration
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastiveTask:
+    """Sampled softmax to train with; the exact likelihood over the pool to judge by.
+
+    Items that the user had before a row are not offered again: neither as negatives nor in the
+    exact likelihood.
+    """
+
+    rows: Rows
+    pool: ItemPool
+    config: ContrastiveConfig
+
+    def minibatch(self, positions: IntArray, rng: np.random.Generator) -> Batch:
+        """Weighted by the user's share; negatives are shared by the whole minibatch."""
+        assert self.rows.items is not None
+        feedback = Feedback(
+            self.rows.x[positions],
+            items=self.rows.items[positions],
+            reward=self.rows.reward[positions],
+        )
+        calibration = self.config.calibration
+        batch = prepare_contrastive(feedback, self.pool, self.config, calibration, rng)
+        weights = batch.weights * user_weights(self.rows, positions)
+        return replace(batch, weights=weights)
+
+    def losses(
+        self, m: Matrices | None, calibration: Calibration, positions: IntArray
+    ) -> AnyFloatArray:
+        """Exact negative log-likelihood over the pool minus what the user had before."""
+        parts = []
+        for events in self._scored(m, positions):
+            logits = calibration.tau * events.scores + calibration.prior_weight * events.log_prior
+            rows = np.arange(len(logits))
+            parts.append(log_sum_exp(logits) - logits[rows, events.targets])
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+    def calibrate(self, m: Matrices | None, positions: IntArray) -> Calibration:
+        """By maximum likelihood."""
+        return fit_calibration(lambda: self._scored(m, positions), self.config.calibration)
+
+    def _scored(self, m: Matrices | None, positions: IntArray) -> Iterator[ScoredEvents]:
+        for start in range(0, len(positions), CHUNK):
+            yield self._scored_chunk(m, positions[start : start + CHUNK])
+
+    def _scored_chunk(self, m: Matrices | None, positions: IntArray) -> ScoredEvents:
+        assert self.rows.items is not None
+        X = self.rows.x[positions]
+        Y = X if m is None else forward(m, X)[0]
+        targets = self.rows.items[positions]
+        scores = Y @ self.pool.vectors.T
+        kept = scores[np.arange(len(targets)), targets]
+        scores[self.rows.earlier_items(positions)] = -np.inf
+        scores[np.arange(len(targets)), targets] = kept
+        weights = user_weights(self.rows, positions)
+        return ScoredEvents(scores, self.pool.log_prior, targets, weights)
+
+
+def user_weights(rows: Rows, positions: IntArray) -> FloatArray:
+    """(n,) ``1 / sqrt(rows of the user)``, mean one over all rows: between events and users."""
+    counts = np.diff(rows.first)
+    inverse = counts**-0.5
+    mean = float((counts * inverse).sum() / counts.sum())
+    weights: FloatArray = (inverse[rows.user[positions]] / mean).astype(np.float32)
+    return weights

@@ -1,0 +1,95 @@
+"""Everything that belongs to one connected bank: cache, breaker, outbox, and queries under way.
+
+An update keeps the connection that it began with, so connecting to another bank in the middle of
+updates mixes nothing up. A connection ends when its last update is done and its outbox is empty,
+or when the time to drain is over.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+from anyio.abc import TaskGroup
+
+from lorabank.breaker import CircuitBreaker
+from lorabank.clock import Clock
+from lorabank.config import EngineConfig
+from lorabank.engine.inquiry import Inquiry
+from lorabank.outbox import DeliveryReport, Outbox
+from lorabank.protocols import ReasoningBank
+from lorabank.types.pattern import Pattern
+
+
+class Connection:
+    """One bank, from connect to disconnect."""
+
+    def __init__(
+        self, bank: ReasoningBank, config: EngineConfig, clock: Clock, tasks: TaskGroup
+    ) -> None:
+        self.bank = bank
+        self.breaker = CircuitBreaker(
+            config.query.failures_to_open, config.query.pause, clock.monotonic
+        )
+        self.outbox = Outbox(bank.store_patterns, config.outbox, self.breaker, clock)
+        self.inquiry = Inquiry(bank, config.query, self.breaker, self.outbox, clock, tasks)
+        self.closing = anyio.Event()
+        self.closed = anyio.Event()
+        self.report: DeliveryReport | None = None
+        self._config = config.outbox
+        self._pending: OrderedDict[str, Pattern] = OrderedDict()
+        self._updates = 0
+        self._idle = anyio.Event()
+        self._idle.set()
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the breaker keeps the bank from being asked."""
+        return not self.breaker.closed
+
+    @contextmanager
+    def update_in_flight(self) -> Iterator[None]:
+        """Holds the connection open until the update is done."""
+        self._updates += 1
+        if self._updates == 1:
+            self._idle = anyio.Event()
+        try:
+            yield
+        finally:
+            self._updates -= 1
+            if self._updates == 0:
+                self._idle.set()
+
+    async def deliver(self, finished: Pattern | None, pending: Pattern) -> bool:
+        """Queue the finished episode and remember the new pending one; False if rejected."""
+        accepted = True
+        if finished is not None:
+            accepted = await self.outbox.offer(finished)
+        self._pending.pop(pending.user_key, None)
+        self._pending[pending.user_key] = pending
+        if len(self._pending) > self._config.pending:
+            _, oldest = self._pending.popitem(last=False)
+            accepted = await self.outbox.offer(oldest) and accepted
+        return accepted
+
+    def drop_pending(self, user_key: str) -> None:
+        """A forgotten user's pending episode is never emitted."""
+        self._pending.pop(user_key, None)
+
+    async def run(self) -> None:
+        """Deliver until asked to close, then finish updates and drain. Runs in its own task."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.outbox.run)
+            try:
+                await self.closing.wait()
+            finally:
+                with anyio.move_on_after(self._config.drain, shield=True):
+                    await self._idle.wait()
+                    self.outbox.put_aside(list(self._pending.values()))
+                    self._pending.clear()
+                    await self.outbox.drain()
+                group.cancel_scope.cancel()
+                self.inquiry.clear()
+                self.report = self.outbox.report()

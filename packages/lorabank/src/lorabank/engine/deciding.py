@@ -1,0 +1,35 @@
+"""From a bank's advice to the hyperparameters of an update."""
+
+from __future__ import annotations
+
+from lorabank.adaptation.step import Decision
+from lorabank.config import EngineConfig
+from lorabank.engine.inquiry import Advice
+from lorabank.engine.report import HintUse
+from lorabank.hints import apply_hints
+from lorabank.types.hyperparameters import Selection
+
+
+def decide(config: EngineConfig, user_key: str, advice: Advice) -> tuple[Decision, HintUse]:
+    """Hints that are within bounds, except for the holdout, whose users are never hinted.
+
+    The holdout is chosen by the keyed hash, so a user is in it or not for good. ``propensity`` is
+    the probability that a user got this treatment.
+    """
+    similar = advice.patterns or ()
+    if advice.strategy is None:
+        return Decision(config.defaults), HintUse("default", similar=similar)
+    holdout = config.trials.holdout
+    if _fraction(user_key) < holdout:
+        use = HintUse("holdout", strategy=advice.strategy, similar=similar)
+        return Decision(config.defaults, "holdout", holdout), use
+    hyper, applied, refused = apply_hints(advice.strategy.hints, config.defaults)
+    selection: Selection = "hinted" if applied else "default"
+    propensity = 1.0 - holdout if applied else 1.0
+    use = HintUse(selection, applied, refused, advice.strategy, similar)
+    return Decision(hyper, selection, propensity), use
+
+
+def _fraction(user_key: str) -> float:
+    """A number in [0, 1) that is fixed for a user; ``user_key`` is hexadecimal."""
+    return int(user_key[:8], 16) / 2**32

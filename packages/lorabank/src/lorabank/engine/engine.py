@@ -1,0 +1,397 @@
+"""The engine: per-user LoRA adapters that learn online, with or without a ReasoningBank."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+import anyio
+import numpy as np
+from anyio.abc import TaskGroup, TaskStatus
+from numpy.typing import ArrayLike
+
+from lorabank.adapter import Adapter
+from lorabank.bank import open_bank
+from lorabank.clock import Clock
+from lorabank.config import EngineConfig
+from lorabank.consolidation import ConsolidationReport, Consolidator, Progress
+from lorabank.engine.connection import Connection
+from lorabank.engine.merging import merge
+from lorabank.engine.report import BankState, EngineStats, UpdateResult
+from lorabank.engine.starting import adapter_from_skill, identity_adapter
+from lorabank.engine.tally import Tally
+from lorabank.engine.updating import Updater, state_of
+from lorabank.errors import BankError, EngineClosedError, InvalidInputError
+from lorabank.logs import get_logger
+from lorabank.outbox import DeliveryReport
+from lorabank.protocols import ReasoningBank
+from lorabank.replay import ExperienceReplay
+from lorabank.skills import fitting_skills
+from lorabank.types.arrays import FloatArray, as_vector
+from lorabank.types.checks import check_count
+from lorabank.types.feedback import Feedback
+from lorabank.types.identifiers import user_key
+from lorabank.types.items import ItemPool
+from lorabank.types.pattern import Match
+from lorabank.types.query import PatternFilter, Query
+from lorabank.types.skill import ConsolidationCriteria, Skill
+from lorabank.waiting import within
+
+log = get_logger(__name__)
+NO_DELIVERIES = DeliveryReport(0, (), 0, 0, ())
+# Seconds that a bank may take to close, beyond the time to drain.
+CLOSING = 30.0
+
+
+class LoRAPersonalizationEngine:
+    """Creates and updates adapters. Use it with ``async with``; it runs on asyncio and trio.
+
+    Args:
+        config: all settings.
+        bank: a `ReasoningBank`, a bank URL, or None. A bank given by URL is opened here and
+            closed with the engine; an instance is never closed by the engine.
+        items: the pool of items, for the contrastive objective and for ``Feedback(items=...)``.
+        clock: where time comes from.
+
+    Raises:
+        InvalidInputError: the pool's vectors are of another dimension than the config's space.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        bank: ReasoningBank | str | None = None,
+        *,
+        items: ItemPool | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if not isinstance(config, EngineConfig):
+            raise InvalidInputError("config", config, "an EngineConfig")
+        if items is not None and items.dim != config.space.dim:
+            raise InvalidInputError("items", items.dim, f"vectors of dim {config.space.dim}")
+        self.config = config
+        self.replay = ExperienceReplay(config.replay)
+        self._items = items
+        self._clock = clock or Clock()
+        self._bank_at_start = bank
+        self._connection: Connection | None = None
+        self._tasks: TaskGroup | None = None
+        self._tally = Tally()
+
+    async def __aenter__(self) -> Self:
+        if self._tasks is not None:
+            raise EngineClosedError("the engine is already open: enter it once")
+        threads = anyio.CapacityLimiter(self.config.worker_threads)
+        self._updater = Updater(self.config, self._items, self.replay, self._clock, threads)
+        self._consolidator = Consolidator(
+            self.config, self._items, self.replay, self._clock, threads
+        )
+        self._tasks = await anyio.create_task_group().__aenter__()
+        try:
+            if self._bank_at_start is not None:
+                await self.connect_reasoning_bank(self._bank_at_start)
+        except BaseException:
+            await self._end_tasks(None, None, None)
+            raise
+        if self.config.consolidate_every is not None:
+            self._tasks.start_soon(self._consolidate_periodically, self.config.consolidate_every)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await self.disconnect_reasoning_bank()
+        finally:
+            await self._end_tasks(exc_type, exc, traceback)
+
+    # ---- the bank -------------------------------------------------------------------------
+
+    async def connect_reasoning_bank(self, bank: ReasoningBank | str) -> None:
+        """Use a bank from now on; a bank connected before is disconnected first.
+
+        Updates in flight finish on the bank that they began with.
+
+        Raises:
+            UnknownBackendError: no installed backend serves the URL.
+            EmbeddingSpaceError: the bank holds another space.
+            BankUnavailableError: it could not be reached in time.
+            EngineClosedError: the engine is not open.
+        """
+        tasks = self._require_open()
+        connection: Connection = await tasks.start(self._serve, bank)
+        previous, self._connection = self._connection, connection
+        if previous is not None:
+            await self._close(previous)
+
+    async def disconnect_reasoning_bank(self) -> DeliveryReport:
+        """Go on without a bank: wait for updates in flight, drain the outbox, clear the cache.
+
+        Returns what was delivered and what was not. Without a bank, nothing happens.
+        """
+        self._require_open()
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return NO_DELIVERIES
+        return await self._close(connection)
+
+    def has_reasoning_bank(self) -> bool:
+        """Whether a bank is connected (also while it is degraded)."""
+        return self._connection is not None
+
+    @property
+    def bank_state(self) -> BankState:
+        """ "disconnected", "connected" or "degraded"."""
+        return state_of(self._connection)
+
+    # ---- adapters -------------------------------------------------------------------------
+
+    async def create_adapter(self, user_id: str, *, context: ArrayLike | None = None) -> Adapter:
+        """A new user's adapter.
+
+        Args:
+            user_id: any non-empty text. It never reaches a bank; its keyed hash does.
+            context: what the user likes, (dim,), as far as known. With a bank connected, the
+                skill that fits it best gives the starting weights. None starts as the identity.
+
+        Raises:
+            InvalidInputError: an empty user_id, or a context of wrong dim or with NaN.
+            EngineClosedError: the engine is not open.
+        """
+        self._require_open()
+        key = user_key(user_id, self.config.user_key_secret)
+        if context is not None:
+            vector = as_vector(context, "context", self.config.space.dim)
+            for skill in await self._fitting_skills(vector):
+                self._tally.skills_used += 1
+                return adapter_from_skill(self.config, user_id, skill)
+        rng = np.random.default_rng([self.config.seed, int(key[:16], 16)])
+        return identity_adapter(self.config, user_id, rng)
+
+    async def update_adapter(self, adapter: Adapter, feedback: Feedback) -> UpdateResult:
+        """Learn from one batch of feedback. Returns a new adapter; the old one is untouched.
+
+        When this has returned, the finished episode is queued for delivery; closing the engine
+        waits for it. If this is cancelled, the old adapter stays valid and nothing is lost.
+
+        Raises:
+            InvalidInputError: names the field, the value and what was expected.
+            EngineClosedError: the engine is not open.
+        """
+        self._require_open()
+        self._check_adapter(adapter)
+        if not isinstance(feedback, Feedback):
+            raise InvalidInputError("feedback", feedback, "a Feedback")
+        connection = self._connection
+        if connection is None:
+            result = await self._updater.update(adapter, feedback, None)
+        else:
+            with connection.update_in_flight():
+                result = await self._updater.update(adapter, feedback, connection)
+        self._tally.updates += 1
+        return result
+
+    def merge_adapters(
+        self,
+        adapters: Sequence[Adapter],
+        weights: Sequence[float] | None = None,
+        *,
+        user_id: str | None = None,
+    ) -> Adapter:
+        """One adapter that does what the given ones do on (weighted) average.
+
+        Averages the products B A and truncates by SVD; averaging A and B apart would not mean
+        anything.
+
+        Raises:
+            InvalidInputError: no adapters, or of different rank, space, objective or scale.
+            EngineClosedError: the engine is not open.
+        """
+        self._require_open()
+        return merge(adapters, weights, user_id)
+
+    async def forget(self, user_id: str) -> int:
+        """Remove a user here and in the bank: replay, pending episode, patterns, skills.
+
+        Skills that the user is in are removed whole; consolidation makes them anew without the
+        user. Returns how many patterns went. The caller drops the adapter itself.
+
+        Raises:
+            BankError: the bank could not do it; the local part is done.
+        """
+        self._require_open()
+        key = user_key(user_id, self.config.user_key_secret)
+        self.replay.forget(key)
+        connection = self._connection
+        if connection is None:
+            return 0
+        connection.drop_pending(key)
+        connection.inquiry.clear()
+        forgetting = connection.bank.forget(self.config.namespace, key)
+        return await within(self.config.query.deadline, forgetting, "forget")
+
+    # ---- what others learned --------------------------------------------------------------
+
+    async def get_similar_adaptations(
+        self, context: ArrayLike, k: int = 5, *, min_reward: float = 0.7
+    ) -> list[Match]:
+        """Successful adaptations of users whose context is like this one, best first.
+
+        Args:
+            context: (dim,).
+            k: at most this many, >= 0.
+            min_reward: in [0, 1]; on the reward of the success policy.
+
+        Returns an empty list without a bank.
+
+        Raises:
+            InvalidInputError: a bad context, a negative k.
+            BankError: the bank failed or did not answer in time.
+        """
+        self._require_open()
+        check_count(k, "k")
+        query = Query(
+            namespace=self.config.namespace,
+            context=as_vector(context, "context", self.config.space.dim),
+            k=k,
+            where=PatternFilter(min_reward=min_reward, objective=self.config.objective),
+            defaults=self.config.defaults,
+        )
+        connection = self._connection
+        if connection is None:
+            return []
+        retrieving = connection.bank.retrieve_patterns(query)
+        return await within(self.config.query.deadline, retrieving, "get_similar_adaptations")
+
+    async def consolidate_adaptation_patterns(
+        self,
+        criteria: ConsolidationCriteria | None = None,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> ConsolidationReport:
+        """Turn episodes into skills: hyperparameters with evidence, and prior weights.
+
+        The bank groups episodes and weighs their evidence; each group's prior is then trained
+        here, on the experience replay, in a worker thread, and kept only if it beats its parent
+        on held-out users. Cancelling it leaves the skills that are stored by then.
+
+        Args:
+            criteria: when a group counts; None means the defaults.
+            on_progress: called in the event loop after each epoch of training.
+
+        Raises:
+            BankError: no bank is connected, or it failed.
+        """
+        self._require_open()
+        connection = self._connection
+        if connection is None:
+            raise BankError("no bank is connected: call connect_reasoning_bank first")
+        with connection.update_in_flight():
+            return await self._consolidator.run(
+                connection.bank, criteria or ConsolidationCriteria(), on_progress
+            )
+
+    def stats(self) -> EngineStats:
+        """Counts since the engine was opened."""
+        return self._tally.stats(self._connection, self.replay, self.bank_state)
+
+    # ---- inside ---------------------------------------------------------------------------
+
+    async def _fitting_skills(self, context: FloatArray) -> list[Skill]:
+        """Skills with weights for this context, most specific first; none if the bank fails."""
+        connection = self._connection
+        if connection is None or connection.degraded:
+            return []
+        listing = connection.bank.skills(self.config.namespace)
+        try:
+            skills = await within(self.config.query.budget, listing, "skills")
+        except Exception as exc:  # noqa: BLE001 - whatever a bank raises, users still start
+            log.warning("skills are not available, starting as the identity", error=repr(exc))
+            connection.breaker.failure()
+            return []
+        fitting = fitting_skills(skills, self.config.space, self.config.objective, context)
+        return [skill for skill in fitting if skill.prior is not None]
+
+    async def _serve(
+        self, source: ReasoningBank | str, *, task_status: TaskStatus[Connection]
+    ) -> None:
+        """One bank's life, in one task: opened (if ours), bound, served, drained, closed."""
+        connection: Connection | None = None
+        try:
+            async with self._opened(source) as bank, anyio.create_task_group() as queries:
+                connection = Connection(bank, self.config, self._clock, queries)
+                task_status.started(connection)
+                try:
+                    await connection.run()
+                finally:
+                    queries.cancel_scope.cancel()
+        finally:
+            if connection is not None:
+                connection.closed.set()
+
+    @asynccontextmanager
+    async def _opened(self, source: ReasoningBank | str) -> AsyncIterator[ReasoningBank]:
+        """A bank given by URL is opened and closed here; an instance is only bound."""
+        if isinstance(source, str):
+            space, clock = self.config.space, self._clock.wall
+            async with open_bank(source, space=space, clock=clock) as bank:
+                yield bank
+            return
+        await within(self.config.query.deadline, source.bind(self.config.space), "bind")
+        yield source
+
+    async def _close(self, connection: Connection) -> DeliveryReport:
+        """Ask a connection to end, and wait for its drain and for the bank's own closing."""
+        connection.closing.set()
+        with anyio.move_on_after(2 * self.config.outbox.drain + CLOSING, shield=True) as scope:
+            await connection.closed.wait()
+        if scope.cancelled_caught:
+            log.error("the bank did not close in time", seconds=CLOSING)
+        report = connection.report or connection.outbox.report()
+        self._tally.add(connection, report)
+        if report.undelivered:
+            log.error("episodes were not delivered", count=len(report.undelivered))
+        return report
+
+    async def _consolidate_periodically(self, pause: float) -> None:
+        while True:
+            await self._clock.sleep(pause)
+            if self._connection is None:
+                continue
+            try:
+                await self.consolidate_adaptation_patterns()
+            except Exception:
+                log.exception("periodic consolidation failed")
+
+    async def _end_tasks(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the task group. Only cancellation is its business; other errors pass by bare."""
+        tasks, self._tasks = self._tasks, None
+        assert tasks is not None
+        tasks.cancel_scope.cancel()
+        if exc is not None and isinstance(exc, anyio.get_cancelled_exc_class()):
+            await tasks.__aexit__(exc_type, exc, traceback)
+        else:
+            await tasks.__aexit__(None, None, None)
+
+    def _require_open(self) -> TaskGroup:
+        if self._tasks is None:
+            raise EngineClosedError("the engine is not open: use 'async with engine:'")
+        return self._tasks
+
+    def _check_adapter(self, adapter: Adapter) -> None:
+        if not isinstance(adapter, Adapter):
+            raise InvalidInputError("adapter", adapter, "an Adapter")
+        for field in ("space", "objective"):
+            own = getattr(self.config, field)
+            if getattr(adapter, field) != own:
+                raise InvalidInputError(f"adapter.{field}", getattr(adapter, field), str(own))

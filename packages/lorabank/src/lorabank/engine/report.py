@@ -1,0 +1,144 @@
+"""What `update_adapter` and `stats` tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+from lorabank.adapter import Adapter
+from lorabank.engine.inquiry import CacheState
+from lorabank.types.hyperparameters import Hyperparameters, Selection
+from lorabank.types.pattern import Match, Pattern
+from lorabank.types.strategy import Strategy
+
+BankState: TypeAlias = Literal["disconnected", "connected", "degraded"]
+EpisodeState: TypeAlias = Literal["none", "pending", "queued", "rejected"]
+
+
+@dataclass(frozen=True, slots=True)
+class HintUse:
+    """Which hints an update used, and why or why not.
+
+    Attributes:
+        selection: "default" (nothing to go by), "hinted", "holdout" (never hinted) or "explored".
+        applied, refused: one sentence for each hint taken up or turned down.
+        strategy: the bank's answer, None without one.
+        similar: the patterns it found.
+    """
+
+    selection: Selection
+    applied: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    strategy: Strategy | None = None
+    similar: tuple[Match, ...] = ()
+
+    def explain(self) -> str:
+        """The above as text."""
+        lines = [f"selection: {self.selection}"]
+        lines += [f"applied: {reason}" for reason in self.applied]
+        lines += [f"refused: {reason}" for reason in self.refused]
+        if self.strategy is not None:
+            lines.append(self.strategy.recommendation)
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSeconds:
+    """Wall time of each phase of an update, in seconds."""
+
+    query: float
+    gradients: float
+    apply: float
+    store: float
+
+    @property
+    def total(self) -> float:
+        """All phases together."""
+        return self.query + self.gradients + self.apply + self.store
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateReport:
+    """What one update did.
+
+    Attributes:
+        loss_before, loss_after: of the objective on the batch, before and after learning it.
+        identity_loss: of the calibrated identity on the batch.
+        plain_mse: the ordinary mean squared error before learning; None for "contrastive".
+        gradient_norm: before clipping, at the last step.
+        clipped: whether the gradient was clipped.
+        hyperparameters: what the update ran with.
+        hints: how they were chosen.
+        cache: "hit", "miss" (asked and answered), "timeout", "failed", "degraded" (not asked) or
+            "disconnected".
+        bank: state of the bank when the update began.
+        episode: "none" (no bank), "pending" (this update's own waits to be scored), "queued" or
+            "rejected" (the previous update's, finished by this batch).
+        finished: the previous update's episode, scored on this batch.
+        seconds: per phase.
+        drift, anchor_moved: of EWC++.
+        in_trial: whether shadow arms ran beside it.
+    """
+
+    loss_before: float
+    loss_after: float
+    identity_loss: float
+    plain_mse: float | None
+    gradient_norm: float
+    clipped: bool
+    hyperparameters: Hyperparameters
+    hints: HintUse
+    cache: CacheState
+    bank: BankState
+    episode: EpisodeState
+    finished: Pattern | None
+    seconds: PhaseSeconds
+    drift: bool
+    anchor_moved: bool
+    in_trial: bool
+
+    @property
+    def improvement(self) -> float:
+        """``loss_before - loss_after`` on the batch itself; the honest gain is the episode's."""
+        return self.loss_before - self.loss_after
+
+
+class UpdateResult(NamedTuple):
+    """A new adapter, and the report of how it came about."""
+
+    adapter: Adapter
+    report: UpdateReport
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """Counts since the engine was opened.
+
+    Attributes:
+        updates: finished updates.
+        bank: its state now.
+        cache_hits, cache_misses, cache_entries, cache_bytes: of the query cache.
+        delivered, waiting, rejected, dead: episodes, over all banks so far.
+        replay_users, replay_bytes: of the experience replay.
+        skills_used: adapters that started from a skill.
+    """
+
+    updates: int
+    bank: BankState
+    cache_hits: int
+    cache_misses: int
+    cache_entries: int
+    cache_bytes: int
+    delivered: int
+    waiting: int
+    rejected: int
+    dead: int
+    replay_users: int
+    replay_bytes: int
+    skills_used: int
+
+    @property
+    def cache_hit_rate(self) -> float:
+        """Share of queries answered by the cache; 0 before the first."""
+        asked = self.cache_hits + self.cache_misses
+        return self.cache_hits / asked if asked else 0.0

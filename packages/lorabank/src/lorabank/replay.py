@@ -1,0 +1,97 @@
+"""The local experience replay: past feedback that priors are trained on. Never sent to a bank."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+
+from lorabank.config import ReplayConfig
+from lorabank.types.feedback import Feedback
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """One batch of feedback of one (hashed) user."""
+
+    user_key: str
+    feedback: Feedback
+    created_at: float
+
+
+@dataclass(slots=True)
+class _History:
+    """The numbers of a user's batches, oldest first, and how many observations they hold."""
+
+    batches: deque[int] = field(default_factory=deque)
+    rows: int = 0
+
+
+class ExperienceReplay:
+    """Bounded in bytes, in observations per user, and in age; the oldest go first.
+
+    Not thread-safe: it belongs to one event loop. A snapshot may be read anywhere.
+    """
+
+    def __init__(self, config: ReplayConfig) -> None:
+        self._config = config
+        self._batches: OrderedDict[int, Experience] = OrderedDict()
+        self._users: dict[str, _History] = {}
+        self._next = 0
+        self._size = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of all arrays held."""
+        return self._size
+
+    @property
+    def users(self) -> int:
+        """Number of users with feedback in it."""
+        return len(self._users)
+
+    def add(self, user_key: str, feedback: Feedback, now: float) -> None:
+        """Keep a copy of a batch; ``now`` in unix seconds. Supplied negatives are not kept."""
+        if not self._config.enabled:
+            return
+        copy = feedback.copy()
+        self._batches[self._next] = Experience(user_key, copy, now)
+        history = self._users.setdefault(user_key, _History())
+        history.batches.append(self._next)
+        history.rows += len(copy)
+        self._next += 1
+        self._size += copy.nbytes
+        while len(history.batches) > 1 and history.rows > self._config.max_rows_per_user:
+            self._drop(history.batches[0])
+        self._trim(now)
+
+    def forget(self, user_key: str) -> int:
+        """Drop all feedback of a user; how many observations went."""
+        history = self._users.get(user_key, _History())
+        rows = history.rows
+        for number in list(history.batches):
+            self._drop(number)
+        return rows
+
+    def snapshot(self, now: float) -> dict[str, list[Feedback]]:
+        """Each user's batches that are young enough, oldest first."""
+        self._trim(now)
+        return {
+            key: [self._batches[number].feedback for number in history.batches]
+            for key, history in self._users.items()
+        }
+
+    def _trim(self, now: float) -> None:
+        while self._batches:
+            number, oldest = next(iter(self._batches.items()))
+            if self._size <= self._config.max_bytes and now - oldest.created_at <= self._config.ttl:
+                return
+            self._drop(number)
+
+    def _drop(self, number: int) -> None:
+        entry = self._batches.pop(number)
+        self._size -= entry.feedback.nbytes
+        history = self._users[entry.user_key]
+        history.batches.remove(number)
+        history.rows -= len(entry.feedback)
+        if not history.batches:
+            del self._users[entry.user_key]
