@@ -1,0 +1,1 @@
+"""Durable backend of lorabank: SQLite is the truth, FAISS the derived index."""
