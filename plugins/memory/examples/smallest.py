@@ -9,11 +9,12 @@ from lorabank import EmbeddingSpace, EngineConfig, Feedback, LoRAPersonalization
 async def main() -> None:
     rng = np.random.default_rng(0)
     config = EngineConfig(EmbeddingSpace("example", dim=32), rank=4)
+    interests = rng.standard_normal((5, 32))
     async with LoRAPersonalizationEngine(config, "memory://") as engine:
         for user in ("ada", "grace"):
             adapter = await engine.create_adapter(user)
             for _ in range(30):
-                x = rng.standard_normal((10, 32))
+                x = rng.standard_normal((10, 5)) @ interests
                 adapter, _ = await engine.update_adapter(adapter, Feedback(x, 0.5 * x))
         await engine.flush()
         found = await engine.get_similar_adaptations(x.mean(axis=0), k=3)
