@@ -20,7 +20,7 @@ from lorabank.types.checks import (
     check_text,
 )
 from lorabank.types.hyperparameters import Hyperparameters
-from lorabank.types.pattern import OBJECTIVES, Pattern
+from lorabank.types.pattern import ARM_PARAMETERS, OBJECTIVES, Pattern
 from lorabank.types.skill import SCALINGS
 from lorabank.types.space import EmbeddingSpace
 from lorabank.types.weights import Anchor, Weights
@@ -28,6 +28,7 @@ from lorabank.types.weights import Anchor, Weights
 Objective: TypeAlias = Literal["mse", "contrastive"]
 Scaling: TypeAlias = Literal["lora", "rslora"]
 KIND = "adapter"
+BASELINES = ("default", "frozen")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +42,9 @@ class TrialArm:
     factor: float
     weights: Weights
 
+    def __post_init__(self) -> None:
+        check_choice(self.parameter, "trial.arm", (*ARM_PARAMETERS, *BASELINES))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:
@@ -50,6 +54,13 @@ class Trial:
     defaults: Hyperparameters
     updates_done: int
     updates_left: int
+
+    def __post_init__(self) -> None:
+        check_count(self.updates_done, "trial.updates_done")
+        check_count(self.updates_left, "trial.updates_left")
+        names = [arm.parameter for arm in self.arms]
+        if any(names.count(name) != 1 for name in BASELINES):
+            raise InvalidInputError("trial.arms", names, "one default and one frozen arm")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +113,20 @@ class Adapter:
         check_count(self.sample_count, "sample_count")
         if self.weights.dim != self.space.dim:
             raise InvalidInputError("A", self.weights.A.shape, f"dimension {self.space.dim}")
+        self._check_companions()
         object.__setattr__(self, "scale", lora_scale(self.alpha, self.rank, self.scaling))
+
+    def _check_companions(self) -> None:
+        """Whatever travels with the weights has their shape: bytes may come from anywhere."""
+        companions = [] if self.anchor is None else [self.anchor.weights]
+        companions += [] if self.trial is None else [arm.weights for arm in self.trial.arms]
+        for weights in companions:
+            if weights.A.shape != self.weights.A.shape:
+                raise InvalidInputError("anchor or trial", weights.A.shape, f"{self.A.shape}")
+        if self.anchor is not None:
+            factors = self.objective == "mse"
+            if factors != (len(self.anchor.importance.rows) == 1) and self.dim > 1:
+                raise InvalidInputError("anchor", "another objective's importance", self.objective)
 
     @property
     def A(self) -> FloatArray:

@@ -294,6 +294,8 @@ class EngineConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.space, EmbeddingSpace):
             raise InvalidInputError("config.space", self.space, "an EmbeddingSpace")
+        if not isinstance(self.defaults, Hyperparameters):
+            raise InvalidInputError("config.defaults", self.defaults, "Hyperparameters")
         check_count(self.rank, "rank", low=1)
         if self.rank > self.space.dim:
             raise InvalidInputError("rank", self.rank, f"at most the dimension {self.space.dim}")

@@ -125,6 +125,10 @@ class Outbox:
         """Wait until nothing is left. The breaker's pause does not hold the last tries back."""
         self._draining = True
         self._signal()
+        await self.emptied()
+
+    async def emptied(self) -> None:
+        """Wait until nothing is left, at the loop's own pace."""
         while self._queue:
             await self._changed.wait()
 

@@ -22,10 +22,13 @@ def prepare_mse(feedback: Feedback, pool: ItemPool | None) -> MseBatch:
     """
     target = _targets(feedback, pool)
     if target is not None:
-        return MseBatch(feedback.x, target, feedback.reward)
-    if feedback.reward is None:
+        batch = MseBatch(feedback.x, target, feedback.reward)
+    elif feedback.reward is not None:
+        batch = MseBatch(feedback.x, feedback.reward[:, None] * feedback.x)
+    else:
         raise InvalidInputError("feedback", "neither target nor reward", "at least one of them")
-    return MseBatch(feedback.x, feedback.reward[:, None] * feedback.x)
+    batch.energy()
+    return batch
 
 
 def prepare_contrastive(
@@ -149,12 +152,18 @@ def _whole_pool(feedback: Feedback, target: FloatArray, pool: ItemPool) -> Negat
 
 
 def _same_vector(target: FloatArray, vectors: FloatArray) -> BoolArray:
-    """(n, m): targets given as vectors alone can only be told from negatives by their values."""
+    """(n, m): targets given as vectors alone can only be told from negatives by their values.
+
+    The expanded distance is cheap but cancels, so it only finds candidates.
+    """
     distance = (
         np.einsum("ij,ij->i", target, target)[:, None]
         - 2 * target @ vectors.T
         + np.einsum("ij,ij->i", vectors, vectors)
     )
-    scale = np.einsum("ij,ij->i", target, target)[:, None]
-    same: BoolArray = distance <= 1e-6 * scale
+    scale = np.einsum("ij,ij->i", target, target)
+    rows, columns = np.nonzero(distance <= 1e-3 * scale[:, None])
+    same: BoolArray = np.zeros(distance.shape, np.bool_)
+    apart = target[rows] - vectors[columns]
+    same[rows, columns] = np.einsum("ij,ij->i", apart, apart) <= 1e-6 * scale[rows]
     return same

@@ -44,4 +44,6 @@ def unpack_array(code: int, data: bytes) -> Any:
         raise CodecError(f"an array of shape {shape} has {len(data) - start} bytes, not {expected}")
     values = np.frombuffer(data, dtype="<f4", offset=start).reshape(shape)
     # Within a message the floats stand at any byte; BLAS would copy unaligned ones at each use.
-    return np.require(values, np.float32, ["C", "A"])
+    array = np.require(values, np.float32, ["C", "A"])
+    array.flags.writeable = False
+    return array

@@ -10,6 +10,7 @@ import msgpack
 
 from lorabank.codec.arrays import pack_array, unpack_array
 from lorabank.codec.records import from_record, to_record
+from lorabank.codec.structure import check_structure
 from lorabank.errors import CodecError, InvalidInputError
 
 T = TypeVar("T")
@@ -22,14 +23,21 @@ _KINDS = {"adapter": 1, "pattern": 2, "skill": 3}
 def encode(value: Any, kind: str) -> bytes:
     """Bytes of a dataclass. ``kind`` is "adapter", "pattern" or "skill".
 
+    What `decode` would refuse is not written: a field's value outside its annotation, NaN.
+
     Raises:
-        CodecError: a field holds something that is neither plain data nor a float32 array.
+        CodecError: a field holds something that can't be encoded, or not be read back.
     """
-    body: bytes = msgpack.packb(to_record(value), default=pack_array, strict_types=True)
+    record = to_record(value)
+    try:
+        from_record(type(value), record)
+        body: bytes = msgpack.packb(record, default=pack_array, strict_types=True)
+    except (ValueError, TypeError, OverflowError) as exc:
+        raise CodecError(f"the {kind} can't be encoded: {exc}") from exc
     return _HEADER.pack(_MAGIC, FORMAT_VERSION, _KINDS[kind], zlib.crc32(body)) + body
 
 
-def decode(cls: type[T], kind: str, data: bytes) -> T:
+def decode(cls: type[T], kind: str, data: bytes | bytearray | memoryview) -> T:
     """The dataclass that `encode` was given, equal bit by bit.
 
     Raises:
@@ -37,6 +45,7 @@ def decode(cls: type[T], kind: str, data: bytes) -> T:
     """
     body = _checked_body(kind, data)
     try:
+        check_structure(body)
         record = msgpack.unpackb(body, ext_hook=unpack_array, strict_map_key=True)
         return from_record(cls, record)
     except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as exc:
@@ -45,9 +54,11 @@ def decode(cls: type[T], kind: str, data: bytes) -> T:
         raise CodecError(f"the {kind}'s body can't be read: {exc}") from exc
 
 
-def _checked_body(kind: str, data: bytes) -> memoryview:
+def _checked_body(kind: str, data: bytes | bytearray | memoryview) -> memoryview:
     if not isinstance(data, bytes | bytearray | memoryview):
         raise CodecError(f"can't decode {type(data).__name__}: bytes are needed")
+    if isinstance(data, memoryview):
+        data = data.tobytes()  # of any layout
     if len(data) < _HEADER.size:
         raise CodecError(f"{len(data)} bytes are too few for any {kind}: truncated")
     magic, version, code, checksum = _HEADER.unpack_from(data)

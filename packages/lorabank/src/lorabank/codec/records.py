@@ -57,7 +57,7 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         return _convert_optional(kind, value, name)
     if origin is typing.Literal:
-        return _expect(value in typing.get_args(kind), value, name)
+        return _expect(isinstance(value, str) and value in typing.get_args(kind), value, name)
     if origin is tuple:
         _expect(isinstance(value, list), value, name)
         return tuple(_convert(typing.get_args(kind)[0], item, name) for item in value)
@@ -86,5 +86,6 @@ def _convert_scalar(kind: Any, value: Any, name: str) -> Any:
 
 def _expect(fits: bool, value: Any, name: str) -> Any:
     if not fits:
-        raise CodecError(f"{name} can't be {str(value)[:80]!r}: the bytes are damaged")
+        shown = repr(value)[:80] if type(value) in _SCALARS else type(value).__name__
+        raise CodecError(f"{name} can't be {shown}: the data is damaged")
     return value

@@ -140,6 +140,19 @@ class LoRAPersonalizationEngine:
             return NO_DELIVERIES
         return await self._close(connection)
 
+    async def flush(self) -> DeliveryReport:
+        """Wait until every queued episode is delivered, at most ``config.outbox.drain`` seconds.
+
+        Pending episodes stay pending. Without a bank, nothing happens.
+        """
+        self._require_open()
+        connection = self._connection
+        if connection is None:
+            return NO_DELIVERIES
+        with anyio.move_on_after(self.config.outbox.drain):
+            await connection.outbox.emptied()
+        return connection.outbox.report()
+
     def has_reasoning_bank(self) -> bool:
         """Whether a bank is connected (also while it is degraded)."""
         return self._connection is not None

@@ -38,8 +38,8 @@ def fit_calibration(
     """Minimise the weighted exact negative log-likelihood by damped Newton steps.
 
     The likelihood is that of a softmax that is linear in (tau, prior_weight), so it is convex and
-    the optimum is unique up to flat directions (Platt 1999; Guo et al. 2017 for tau alone). tau
-    is kept >= 0.
+    the optimum is unique up to flat directions (Platt 1999; Guo et al. 2017 for tau alone), along
+    which the start is kept: a uniform prior says nothing about its weight. tau is kept >= 0.
 
     Args:
         chunks: gives the events anew at each pass, so that they need not all be in memory.
@@ -50,7 +50,7 @@ def fit_calibration(
     value, gradient, hessian = _evaluate(chunks(), theta)
     damping = 1e-6
     for _ in range(iterations):
-        step = np.linalg.solve(hessian + damping * (np.diag(np.diag(hessian)) + 1e-12), gradient)
+        step = _newton_step(theta, gradient, hessian, damping)
         candidate = np.array([max(theta[0] - step[0], 0.0), theta[1] - step[1]])
         new_value, new_gradient, new_hessian = _evaluate(chunks(), candidate)
         if new_value > value:
@@ -58,10 +58,27 @@ def fit_calibration(
             continue
         done = value - new_value < 1e-7 * abs(value)
         theta, value, gradient, hessian = candidate, new_value, new_gradient, new_hessian
-        damping /= 10
+        damping = max(damping / 10, 1e-9)
         if done:
             break
     return Calibration(float(theta[0]), float(theta[1]))
+
+
+def _newton_step(
+    theta: NDArray[np.float64],
+    gradient: NDArray[np.float64],
+    hessian: NDArray[np.float64],
+    damping: float,
+) -> NDArray[np.float64]:
+    """The step in the free directions: neither flat, nor held at tau = 0 by its bound."""
+    curvature = np.diag(hessian)
+    free = curvature > 0
+    free[0] &= theta[0] > 0 or gradient[0] < 0
+    step = np.zeros(2)
+    if free.any():
+        damped = (hessian + damping * np.diag(curvature))[np.ix_(free, free)]
+        step[free] = np.linalg.solve(damped, gradient[free])
+    return step
 
 
 def _evaluate(
@@ -80,20 +97,24 @@ def _evaluate(
 def _evaluate_chunk(
     events: ScoredEvents, theta: NDArray[np.float64]
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Scores and prior count from their maximum: the softmax does not see the difference, and
+    what is constant becomes exactly flat."""
     offered = np.isfinite(events.scores)
-    scores = np.where(offered, events.scores, 0.0)
-    logits = theta[0] * scores + theta[1] * events.log_prior
+    peak = events.scores.max(axis=1, keepdims=True)
+    scores = np.where(offered, events.scores - peak, 0.0)
+    log_prior = events.log_prior - events.log_prior.max()
+    logits = theta[0] * scores + theta[1] * log_prior
     logits[~offered] = -np.inf
     total = log_sum_exp(logits)
     P = np.exp(logits - total[:, None])
     rows, w = np.arange(len(P)), events.weights
-    prior = np.broadcast_to(events.log_prior, P.shape)
+    prior = np.broadcast_to(log_prior, P.shape)
     mean_score, mean_prior = (P * scores).sum(1), (P * prior).sum(1)
     value = float(w @ (total - logits[rows, events.targets]))
     gradient = np.array(
         [
             w @ (mean_score - scores[rows, events.targets]),
-            w @ (mean_prior - events.log_prior[events.targets]),
+            w @ (mean_prior - log_prior[events.targets]),
         ]
     )
     cross = w @ ((P * scores * prior).sum(1) - mean_score * mean_prior)

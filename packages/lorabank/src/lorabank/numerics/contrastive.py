@@ -155,5 +155,7 @@ class ContrastiveBatch:
 def log_sum_exp(logits: AnyFloatArray) -> AnyFloatArray:
     """Row-wise log of the sum of exponentials, (n, m) -> (n,), without overflow."""
     peak = logits.max(axis=1)
-    result: AnyFloatArray = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=1))
+    peak[np.isneginf(peak)] = 0.0  # a row of -inf alone sums to zero
+    with np.errstate(divide="ignore"):
+        result: AnyFloatArray = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=1))
     return result

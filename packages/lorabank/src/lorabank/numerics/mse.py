@@ -6,6 +6,7 @@ has a natural loss to compare with.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,28 +19,29 @@ from lorabank.types.arrays import AnyFloatArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MseBatch:
-    """X (n, dim), T (n, dim), and weights (n,) in [0, 1] or None for ones.
-
-    Raises:
-        InvalidInputError: the weighted inputs are all zero, so there is no scale to relate to.
-    """
+    """X (n, dim), T (n, dim), and weights (n,) in [0, 1] or None for ones."""
 
     X: AnyFloatArray
     T: AnyFloatArray
     weights: AnyFloatArray | None = None
 
-    def __post_init__(self) -> None:
-        energy = self._energy()
-        if not (np.isfinite(energy) and energy > 0):
-            raise InvalidInputError(
-                "feedback.x", f"sum of weighted squares {energy}", "finite inputs that are not zero"
-            )
-
     def __len__(self) -> int:
         return len(self.X)
 
-    def _energy(self) -> float:
-        return self._weighted_sum(self.X)
+    def energy(self) -> float:
+        """sum(w |x|^2), which the loss is relative to. A part of a batch may have none.
+
+        Raises:
+            InvalidInputError: it is zero or not finite, so the batch has no loss.
+        """
+        energy = self._weighted_sum(self.X)
+        if math.isfinite(energy) and energy > 0:
+            return energy
+        if self.weights is not None and not self.weights.any():
+            raise InvalidInputError("feedback.reward", "all zeros", "a row with some weight")
+        raise InvalidInputError(
+            "feedback.x", f"sum of weighted squares {energy}", "finite inputs that are not zero"
+        )
 
     def _weighted_sum(self, V: AnyFloatArray) -> float:
         if self.weights is None:
@@ -49,11 +51,11 @@ class MseBatch:
     def loss(self, m: Matrices) -> float:
         """Relative squared error at ``m``."""
         Y, _ = forward(m, self.X)
-        return self._weighted_sum(Y - self.T) / self._energy()
+        return self._weighted_sum(Y - self.T) / self.energy()
 
     def identity_loss(self) -> float:
         """Relative squared error of ``y = x``."""
-        return self._weighted_sum(self.X - self.T) / self._energy()
+        return self._weighted_sum(self.X - self.T) / self.energy()
 
     def plain_loss(self, m: Matrices) -> float:
         """The ordinary mean squared error over all components, unweighted."""
@@ -65,7 +67,7 @@ class MseBatch:
         Y, H = forward(m, self.X)
         E = Y
         E -= self.T
-        energy = self._energy()
+        energy = self.energy()
         loss = self._weighted_sum(E) / energy
         if self.weights is not None:
             E *= self.weights[:, None]

@@ -19,16 +19,31 @@ def as_float32(value: object, field: str) -> FloatArray:
     """Integers and floats become a C-contiguous float32 array; anything else is refused.
 
     Raises:
-        InvalidInputError: not numeric, or holds NaN or infinity (also after the cast).
+        InvalidInputError: not numeric, ragged, a scalar, or holds NaN or infinity (also after the
+            cast).
     """
-    array = np.asarray(value)
+    array = as_array(value, field)
     if array.dtype.kind not in "fiu":
         raise InvalidInputError(field, array.dtype, "an array of integers or floats")
+    if array.ndim == 0:
+        raise InvalidInputError(field, value, "an array, not a scalar")
     with np.errstate(over="ignore"):
         array = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(array).all():
         raise InvalidInputError(field, _first_not_finite(array), "finite numbers within float32")
     return array
+
+
+def as_array(value: object, field: str) -> NDArray[Any]:
+    """``np.asarray``, with rows of unequal length refused by name.
+
+    Raises:
+        InvalidInputError: it can't be one array.
+    """
+    try:
+        return np.asarray(value)
+    except ValueError as exc:
+        raise InvalidInputError(field, value, "rows of equal length") from exc
 
 
 def as_matrix(value: object, field: str, dim: int | None = None) -> FloatArray:

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 def check_number(value: float, field: str, *, low: float, high: float = math.inf) -> None:
     """``value`` is a finite number in [low, high]."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
         raise InvalidInputError(field, value, "a finite number")
     if not low <= value <= high:
         raise InvalidInputError(field, value, f"a number in [{low:g}, {high:g}]")
@@ -34,15 +34,22 @@ def check_count(value: int, field: str, *, low: int = 0) -> None:
 
 def check_choice(value: T, field: str, choices: Collection[T]) -> None:
     """``value`` is one of ``choices``."""
-    if value not in choices:
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise InvalidInputError(field, value, "one of " + ", ".join(map(repr, choices)))
 
 
-def check_text(value: str, field: str) -> None:
-    """``value`` is a non-empty string that can be encoded as UTF-8."""
-    if not isinstance(value, str) or not value:
-        raise InvalidInputError(field, value, "a non-empty string")
+def check_text(value: str, field: str, *, empty: bool = False) -> None:
+    """``value`` is a string that can be encoded as UTF-8, and not empty unless ``empty``."""
+    if not isinstance(value, str) or not (value or empty):
+        raise InvalidInputError(field, value, "a string" if empty else "a non-empty string")
     try:
         value.encode()
     except UnicodeEncodeError as exc:
         raise InvalidInputError(field, value, "text without lone surrogates") from exc
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the floats
+        return False

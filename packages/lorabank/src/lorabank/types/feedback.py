@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lorabank.errors import InvalidInputError
-from lorabank.types.arrays import FloatArray, IntArray, as_float32, as_matrix, frozen
+from lorabank.types.arrays import FloatArray, IntArray, as_array, as_float32, as_matrix, frozen
 from lorabank.types.checks import check_number
 
 
@@ -132,11 +132,11 @@ def create_adapter_feedback(
 def _as_items(items: ArrayLike | None, count: int) -> IntArray | None:
     if items is None:
         return None
-    array = np.asarray(items)
+    array = as_array(items, "feedback.items")
     if array.dtype.kind not in "iu" or array.shape != (count,):
         raise InvalidInputError("feedback.items", items, f"{count} integer positions in the pool")
-    if (array < 0).any():
-        raise InvalidInputError("feedback.items", int(array.min()), "positions >= 0")
+    if (array < 0).any() or (array > np.iinfo(np.int64).max).any():
+        raise InvalidInputError("feedback.items", array.tolist(), "positions >= 0, within int64")
     result: IntArray = frozen(array.astype(np.int64))
     return result
 
@@ -144,7 +144,7 @@ def _as_items(items: ArrayLike | None, count: int) -> IntArray | None:
 def _as_reward(reward: ArrayLike | None, count: int) -> FloatArray | None:
     if reward is None:
         return None
-    array = np.atleast_1d(as_float32(reward, "feedback.reward"))
+    array = as_float32(np.atleast_1d(as_array(reward, "feedback.reward")), "feedback.reward")
     if array.shape != (count,):
         raise InvalidInputError("feedback.reward", array.shape, f"one number per input ({count})")
     outside = array[(array < 0) | (array > 1)]

@@ -16,12 +16,14 @@ class Hyperparameters:
 
     Attributes:
         learning_rate: step size; the losses are scale-free, so one rate serves every encoder.
+            The default suits an adapter that starts as the identity; one that starts from a
+            skill is already near its goal and wants a smaller one (0.05).
         clip_threshold: largest joint L2 norm of the gradient over A and B.
         ewc_strength: lambda of the EWC++ penalty; 0 switches it off.
         steps: gradient steps per batch.
     """
 
-    learning_rate: float = 0.05
+    learning_rate: float = 0.3
     clip_threshold: float = 1.0
     ewc_strength: float = 0.0
     steps: int = 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lorabank.errors import InvalidInputError
 from lorabank.types.arrays import FloatArray, as_vector, frozen
 from lorabank.types.checks import check_choice, check_count, check_number, check_text
 from lorabank.types.hyperparameters import Hyperparameters, Selection
@@ -128,8 +127,8 @@ class Pattern:
     def __post_init__(self) -> None:
         for field in ("id", "namespace", "user_key"):
             check_text(getattr(self, field), f"pattern.{field}")
-        if not isinstance(self.task, str) or not isinstance(self.critique, str):
-            raise InvalidInputError("pattern.task", self.task, "text")
+        for field in ("task", "critique"):
+            check_text(getattr(self, field), f"pattern.{field}", empty=True)
         object.__setattr__(self, "context", frozen(as_vector(self.context, "pattern.context")))
         check_choice(self.objective, "pattern.objective", OBJECTIVES)
         check_choice(self.selection, "pattern.selection", SELECTIONS)

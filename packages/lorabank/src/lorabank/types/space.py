@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lorabank.types.checks import check_count, check_text
+from lorabank.types.checks import check_choice, check_count, check_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class EmbeddingSpace:
     def __post_init__(self) -> None:
         check_text(self.name, "space.name")
         check_count(self.dim, "space.dim", low=1)
+        check_choice(self.normalised, "space.normalised", (False, True))
 
     def __str__(self) -> str:
         return f"{self.name} (dim {self.dim}{', normalised' if self.normalised else ''})"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lorabank.errors import InvalidInputError
 from lorabank.types.arrays import FloatArray, as_matrix, frozen
-from lorabank.types.checks import check_number
+from lorabank.types.checks import check_count, check_number
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +56,11 @@ class Importance:
         object.__setattr__(self, "columns", frozen(as_matrix(self.columns, "importance.columns")))
         check_number(self.mass, "importance.mass", low=0.0, high=1.0 + 1e-6)
 
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Those of ``rows`` and ``columns``."""
+        return self.rows.shape, self.columns.shape
+
 
 @dataclass(frozen=True, slots=True)
 class DriftState:
@@ -93,3 +98,11 @@ class Anchor:
     held: Importance | None = None
     samples: int = 0
     drift: DriftState = DriftState()
+
+    def __post_init__(self) -> None:
+        check_count(self.samples, "anchor.samples")
+        rank, dim = self.weights.rank, self.weights.dim
+        shapes = self.importance.shapes
+        fits = shapes in (((1, rank), (1, dim)), ((dim, rank), (rank, dim)))
+        if not fits or (self.held is not None and self.held.shapes != shapes):
+            raise InvalidInputError("anchor.importance", shapes, "the shapes of its weights")

@@ -1,0 +1,19 @@
+"""Statistics of paired effects with users as clusters. Pure functions: no I/O, no logging."""
+
+from lorabank.statistics.choice import choose_hints, confidence_in
+from lorabank.statistics.clusters import ClusteredMeans, clustered_means, effective_number
+from lorabank.statistics.effects import EFFECT_LIMIT, MIN_USERS, arm_effects
+from lorabank.statistics.student import student_cdf, student_quantile
+
+__all__ = [
+    "EFFECT_LIMIT",
+    "MIN_USERS",
+    "ClusteredMeans",
+    "arm_effects",
+    "choose_hints",
+    "clustered_means",
+    "confidence_in",
+    "effective_number",
+    "student_cdf",
+    "student_quantile",
+]

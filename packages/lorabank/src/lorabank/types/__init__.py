@@ -1,0 +1,1 @@
+"""What is passed around: frozen dataclasses that check themselves."""

@@ -1,0 +1,25 @@
+"""A bank in memory: patterns of two users, found by what they like."""
+
+import anyio
+import numpy as np
+
+from lorabank import EmbeddingSpace, EngineConfig, Feedback, LoRAPersonalizationEngine
+
+
+async def main() -> None:
+    rng = np.random.default_rng(0)
+    config = EngineConfig(EmbeddingSpace("example", dim=32), rank=4)
+    interests = rng.standard_normal((5, 32))
+    async with LoRAPersonalizationEngine(config, "memory://") as engine:
+        for user in ("ada", "grace"):
+            adapter = await engine.create_adapter(user)
+            for _ in range(30):
+                x = rng.standard_normal((10, 5)) @ interests
+                adapter, _ = await engine.update_adapter(adapter, Feedback(x, 0.5 * x))
+        await engine.flush()
+        found = await engine.get_similar_adaptations(x.mean(axis=0), k=3)
+    assert len(found) == 3
+    print(f"3 similar adaptations, the nearest at {found[0].score:.3f}")
+
+
+anyio.run(main)
