@@ -7,6 +7,7 @@ success -1 (NULL): no condition on the outcome holds.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,10 +30,7 @@ DTYPE = np.dtype(
     ]
 )
 # The same fields, selected in the same order.
-SELECTED = (
-    "user_hash, created_at, coalesce(reward, 'nan'), coalesce(success, -1), objective, rank, "
-    "has_trial"
-)
+SELECTED = "user_hash, created_at, reward, coalesce(success, -1), objective, rank, has_trial"
 STORED = "user_key, user_hash, created_at, reward, success, objective, rank, has_trial"
 _OBJECTIVE_CODES = {name: code for code, name in enumerate(OBJECTIVES)}
 _MOST = np.iinfo(np.int64).max
@@ -109,11 +107,11 @@ def _conditions(where: PatternFilter) -> Iterator[tuple[str, Any]]:
     objective = where.objective
     yield "objective = ?", None if objective is None else _OBJECTIVE_CODES.get(objective, -1)
     yield "rank = ?", None if where.rank is None else min(where.rank, _MOST)
-    yield "created_at >= ?", _number(where.since)
-    yield "created_at < ?", _number(where.until)
+    yield _compared("created_at >= ?", where.since)
+    yield _compared("created_at < ?", where.until)
     if where.has_trial is not None:  # a literal, so that the partial index can serve it
         yield f"has_trial = {int(where.has_trial)} AND ?", 1
-    yield "reward >= ?", _number(where.min_reward)
+    yield _compared("reward >= ?", where.min_reward)
     yield "success = ?", None if where.success is None else int(where.success)
 
 
@@ -122,9 +120,7 @@ def _text(value: str | None) -> str | bytes | None:
     return value if value is None or storable(value) else b""
 
 
-def _number(value: float | None) -> float | str | None:
-    if value is None:
-        return None
-    number = float(value)
-    # SQLite binds NaN as NULL, which `value is not None` above could not tell apart.
-    return number if number == number else "nan"
+def _compared(text: str, value: float | None) -> tuple[str, float | None]:
+    if value is None or not math.isnan(value):
+        return text, None if value is None else float(value)
+    return "? IS NULL", 1.0  # nothing compares with NaN, but SQLite would bind it as NULL

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from lorabank.errors import InvalidInputError
@@ -49,9 +50,9 @@ class Settings:
         return cls(Path(path), **_options(url.options))
 
 
-def _options(given: Mapping[str, str]) -> dict[str, float]:
+def _options(given: Mapping[str, str]) -> dict[str, Any]:
     kinds = {field.name: field.type for field in fields(Settings) if field.name != "directory"}
-    values: dict[str, float] = {}
+    values: dict[str, Any] = {}
     for name, text in given.items():
         if name not in kinds:
             raise InvalidInputError("bank option", name, "one of " + ", ".join(kinds))
