@@ -14,10 +14,11 @@ from lorabank.types.pattern import Pattern
 from lorabank.types.strategy import ArmEffect
 
 MIN_USERS = 5
-# A relative effect beyond this counts as this, in both directions. The bound is fixed beforehand,
-# so that one absurd loss can't decide and the interval stays honest (its subject is the mean of
-# the bounded effect); an arm that ruins some users still shows it.
-EFFECT_LIMIT = 0.5
+# A relative effect beyond this counts as this, in both directions: one absurd loss can't bring a
+# hint about, and holds one back only while few users have tried the arm. The bound is fixed
+# beforehand, so the interval stays honest (its subject is the mean of the bounded effect), and an
+# arm that ruins some users still shows it.
+EFFECT_LIMIT = 0.25
 _EPSILON = 1e-12
 
 
