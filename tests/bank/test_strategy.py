@@ -81,7 +81,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say(simulate, users) -> None
     truth = {("learning_rate", 2.0): 0.03}
     missed_any = 0
     for _ in range(runs):
-        effects = arm_effects(simulate(rng, users, truth))
+        effects = arm_effects(simulate(rng, users, truth), DEFAULTS)
         missed_any += any(
             not e.lower <= truth.get((e.parameter, e.factor), 0.0) <= e.upper for e in effects
         )
@@ -93,7 +93,8 @@ def test_intervals_cover_the_truth_as_often_as_they_say(simulate, users) -> None
 def test_without_an_effect_there_is_hardly_ever_a_hint(simulate, users) -> None:
     rng, runs = np.random.default_rng(12), 300
     false = sum(
-        choose_hints(arm_effects(simulate(rng, users)), DEFAULTS) != Hints() for _ in range(runs)
+        choose_hints(arm_effects(simulate(rng, users), DEFAULTS), DEFAULTS) != Hints()
+        for _ in range(runs)
     )
     # Half of the nominal 5 % lies above zero; three standard errors above that.
     assert false / runs <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / runs)
@@ -104,7 +105,7 @@ def test_a_real_effect_is_found_and_the_right_arm_is_hinted(simulate) -> None:
     truth = {("learning_rate", 0.5): -0.03, ("learning_rate", 2.0): 0.04, ("steps", 3.0): 0.05}
     right = 0
     for _ in range(runs):
-        hints = choose_hints(arm_effects(simulate(rng, 40, truth)), DEFAULTS)
+        hints = choose_hints(arm_effects(simulate(rng, 40, truth), DEFAULTS), DEFAULTS)
         right += (hints.learning_rate, hints.steps, hints.clip_threshold) == (0.1, 3, None)
     assert right / runs >= 0.9
 
@@ -113,12 +114,12 @@ def test_episodes_of_one_busy_user_are_not_evidence_of_many(make_pattern, make_t
     rng = np.random.default_rng(14)
     trials = [make_trial({("steps", 2.0): 0.1 + 0.001 * rng.standard_normal()}) for _ in range(300)]
     busy = [make_pattern(f"b{n}", user_key="busy", trial=t) for n, t in enumerate(trials)]
-    assert arm_effects(busy) == ()
+    assert arm_effects(busy, DEFAULTS) == ()
     others = [
         make_pattern(f"o{n}", user_key=f"o{n}", trial=make_trial({("steps", 2.0): effect}))
         for n, effect in enumerate((-0.05, 0.01, 0.0, -0.02))
     ]
-    (effect,) = arm_effects(busy + others)
+    (effect,) = arm_effects(busy + others, DEFAULTS)
     assert (effect.users, effect.trials) == (5, 304)
     assert effect.lower < 0
 
@@ -128,17 +129,17 @@ def test_one_absurd_loss_does_not_decide(make_pattern, make_trial) -> None:
         make_pattern(f"g{n}", user_key=f"g{n}", trial=make_trial({("steps", 2.0): 0.02 + n / 1e4}))
         for n in range(60)
     ]
-    (before,) = arm_effects(good)
+    (before,) = arm_effects(good, DEFAULTS)
     null = [
         replace(p, trial=make_trial({("steps", 2.0): (n % 7 - 3) / 1e3}))
         for n, p in enumerate(good)
     ]
     for absurd in (-1e29, 1e29):
         odd = make_pattern("x", user_key="x", trial=make_trial({("steps", 2.0): absurd}))
-        (after,) = arm_effects([*good, odd])
+        (after,) = arm_effects([*good, odd], DEFAULTS)
         assert abs(after.mean - before.mean) <= (EFFECT_LIMIT + before.mean) / 60
         assert after.lower > 0
-        assert arm_effects([*null, odd])[0].lower <= 0
+        assert arm_effects([*null, odd], DEFAULTS)[0].lower <= 0
 
 
 def test_an_arm_of_too_few_users_is_left_out_and_not_counted(make_pattern, make_trial) -> None:
@@ -147,16 +148,16 @@ def test_an_arm_of_too_few_users_is_left_out_and_not_counted(make_pattern, make_
         make_pattern(f"{n}", user_key=f"u{n}", trial=make_trial(both if n < 4 else {ARMS[6]: 0.02}))
         for n in range(12)
     ]
-    (effect,) = arm_effects(patterns)
+    (effect,) = arm_effects(patterns, DEFAULTS)
     assert effect.factor == 2.0
-    assert arm_effects(patterns, min_users=4)[0].factor == 3.0
+    assert arm_effects(patterns, DEFAULTS, min_users=4)[0].factor == 3.0
 
 
 def test_effects_come_best_first_and_without_trials_there_are_none(simulate, make_pattern) -> None:
-    effects = arm_effects(simulate(np.random.default_rng(1), 20, {("steps", 3.0): 0.1}))
+    effects = arm_effects(simulate(np.random.default_rng(1), 20, {("steps", 3.0): 0.1}), DEFAULTS)
     assert effects[0].factor == 3.0
     assert [e.lower for e in effects] == sorted((e.lower for e in effects), reverse=True)
-    assert arm_effects([make_pattern("a")]) == ()
+    assert arm_effects([make_pattern("a")], DEFAULTS) == ()
 
 
 def effect(parameter="learning_rate", factor=2.0, lower=0.01, probability=0.999) -> ArmEffect:
@@ -198,11 +199,14 @@ def test_evidence_is_not_chosen_by_its_outcome() -> None:
     assert evidence_filter(where) == PatternFilter(objective="mse", rank=4, has_trial=True)
 
 
-def test_a_strategy_scales_with_the_defaults_of_who_asks(simulate) -> None:
+def test_trials_around_other_defaults_are_no_evidence(simulate) -> None:
     patterns = simulate(np.random.default_rng(5), 30, {("learning_rate", 2.0): 0.1})
     evidence = [Match(pattern, 0.5) for pattern in patterns]
-    for rate in (0.01, 0.3):
-        strategy = learn(evidence[:3], evidence, replace(DEFAULTS, learning_rate=rate))
-        assert strategy.hints.learning_rate == pytest.approx(2 * rate)
-        assert strategy.confidence > 0.95
+    same = learn(evidence[:3], evidence, DEFAULTS)
+    assert same.hints.learning_rate == pytest.approx(2 * DEFAULTS.learning_rate)
+    assert same.confidence > 0.95
+    other = learn(evidence[:3], evidence, replace(DEFAULTS, learning_rate=0.3))
+    assert other.hints == Hints()
+    assert other.effects == ()
+    for strategy in (same, other):
         assert strategy.patterns == tuple(evidence[:3])
