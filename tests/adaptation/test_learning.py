@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.support.batches import matrices, mse_batch
 
 from lorabank.adaptation.learning import Pull, descend
 from lorabank.numerics.lora import forward
 from lorabank.numerics.mse import MseBatch
 from lorabank.types.hyperparameters import Hyperparameters
-from tests.support.batches import matrices, mse_batch
 
 
 @pytest.mark.parametrize("strength", [0.1, 10.0, 1e4, 1e8])
