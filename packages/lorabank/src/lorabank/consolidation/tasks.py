@@ -21,7 +21,7 @@ from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool
 
 CHUNK = 512
-CALIBRATION_ROWS = 2048
+CALIBRATION_ROWS = 1024
 
 
 class Task(Protocol):
