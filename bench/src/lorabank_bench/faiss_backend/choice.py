@@ -29,7 +29,7 @@ class Candidate:
 
     name: str
     build: Callable[[FloatArray], Any]
-    efforts: tuple[tuple[str, Any], ...]
+    efforts: tuple[tuple[str, int | None], ...]
     rerank: int  # candidates looked at exactly; 0: scores of the index are exact
 
 
@@ -58,8 +58,8 @@ def candidates(count: int, dim: int) -> Iterator[Candidate]:
     """What is compared."""
     few, many = lists(count), 2 * lists(count)
     probes = (16, 64, 128, 256, 512)
-    ivf = tuple((f"nprobe {n}", n) for n in probes)
-    beams = tuple((f"efSearch {n}", n) for n in (32, 64, 128))
+    ivf: tuple[tuple[str, int | None], ...] = tuple((f"nprobe {n}", n) for n in probes)
+    beams: tuple[tuple[str, int | None], ...] = tuple((f"efSearch {n}", n) for n in (32, 64, 128))
     yield Candidate("flat", lambda x: filled(faiss.IndexFlatIP(dim), x), (("", None),), 0)
     yield Candidate(f"IVF{few} flat", lambda x: filled(ivf_of(dim, few, "Flat"), x), ivf, 0)
     for size in (few, many):

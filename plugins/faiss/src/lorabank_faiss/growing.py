@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,8 @@ class Growing(Generic[Array]):
     @property
     def values(self) -> Array:
         """(n, ...), writable."""
-        view: Array = self._array[: self._count]
-        return view
+        view: Any = self._array[: self._count]
+        return cast("Array", view)
 
     @property
     def nbytes(self) -> int:

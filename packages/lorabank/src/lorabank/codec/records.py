@@ -10,6 +10,7 @@ import functools
 import math
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, cast
 
@@ -19,17 +20,28 @@ from lorabank.errors import CodecError
 
 T = TypeVar("T")
 _SCALARS = (bool, int, float, str)
+_PLAIN = frozenset([*_SCALARS, type(None), np.ndarray])
 
 
 def to_record(value: Any) -> Any:
     """Plain lists, scalars, None and float32 arrays."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return [to_record(getattr(value, name)) for name, _ in _schema(type(value))]
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is tuple:
+        return [to_record(item) for item in value]
+    if is_dataclass(kind):
+        return [to_record(getattr(value, name)) for name in _names(kind)]
     if isinstance(value, tuple):
         return [to_record(item) for item in value]
     if isinstance(value, np.floating | np.integer | np.bool_):
         return value.item()
     return value
+
+
+@functools.lru_cache(maxsize=256)
+def _names(cls: Any) -> tuple[str, ...]:
+    return tuple(name for name, _ in _schema(cls))
 
 
 def from_record(cls: type[T], record: Any) -> T:
@@ -39,11 +51,11 @@ def from_record(cls: type[T], record: Any) -> T:
         CodecError: a value of another type, or a wrong number of fields.
         InvalidInputError: the dataclass's own checks.
     """
-    schema = _schema(cast("Any", cls))
-    if not isinstance(record, list) or len(record) != len(schema):
-        raise CodecError(f"{cls.__name__} needs {len(schema)} fields: the bytes are damaged")
-    pairs = zip(schema, record, strict=True)
-    return cls(**{name: _convert(kind, value, name) for (name, kind), value in pairs})
+    readers = _readers(cast("Any", cls))
+    if not isinstance(record, list) or len(record) != len(readers):
+        raise CodecError(f"{cls.__name__} needs {len(readers)} fields: the bytes are damaged")
+    pairs = zip(readers, record, strict=True)
+    return cls(**{name: read(value, name) for (name, read), value in pairs})
 
 
 @functools.lru_cache(maxsize=256)
@@ -52,35 +64,52 @@ def _schema(cls: Any) -> tuple[tuple[str, Any], ...]:
     return tuple((field.name, hints[field.name]) for field in fields(cls) if field.init)
 
 
-def _convert(kind: Any, value: Any, name: str) -> Any:
+# What turns a plain value into a field's value, given the field's name for messages. Made once per
+# annotation: looking at annotations takes longer than reading the values.
+_Reader = Callable[[Any, str], Any]
+
+
+@functools.lru_cache(maxsize=256)
+def _readers(cls: Any) -> tuple[tuple[str, _Reader], ...]:
+    return tuple((name, _reader(kind)) for name, kind in _schema(cls))
+
+
+def _reader(kind: Any) -> _Reader:
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
-        return _convert_optional(kind, value, name)
+        (inner,) = (arg for arg in typing.get_args(kind) if arg is not type(None))
+        return _optional(_reader(inner))
     if origin is typing.Literal:
-        return _expect(isinstance(value, str) and value in typing.get_args(kind), value, name)
+        choices = frozenset(typing.get_args(kind))
+        return lambda value, name: _expect(isinstance(value, str) and value in choices, value, name)
     if origin is tuple:
-        _expect(isinstance(value, list), value, name)
-        return tuple(_convert(typing.get_args(kind)[0], item, name) for item in value)
+        return _tuple(_reader(typing.get_args(kind)[0]))
     if origin is np.ndarray:
-        return _expect(isinstance(value, np.ndarray), value, name)
-    if kind in _SCALARS:
-        return _convert_scalar(kind, value, name)
-    return from_record(kind, value)
-
-
-def _convert_optional(kind: Any, value: Any, name: str) -> Any:
-    if value is None:
-        return None
-    (inner,) = (arg for arg in typing.get_args(kind) if arg is not type(None))
-    return _convert(inner, value, name)
-
-
-def _convert_scalar(kind: Any, value: Any, name: str) -> Any:
-    if kind is float and type(value) is int:
-        value = float(value)
-    _expect(type(value) is kind, value, name)
+        return lambda value, name: _expect(isinstance(value, np.ndarray), value, name)
     if kind is float:
-        _expect(math.isfinite(value), value, name)
+        return _float
+    if kind in _SCALARS:
+        return lambda value, name: value if type(value) is kind else _expect(False, value, name)
+    return lambda value, _name: from_record(kind, value)
+
+
+def _optional(inner: _Reader) -> _Reader:
+    return lambda value, name: None if value is None else inner(value, name)
+
+
+def _tuple(item: _Reader) -> _Reader:
+    def read(value: Any, name: str) -> Any:
+        _expect(isinstance(value, list), value, name)
+        return tuple(item(one, name) for one in value)
+
+    return read
+
+
+def _float(value: Any, name: str) -> Any:
+    if type(value) is int:
+        value = float(value)
+    if type(value) is not float or not math.isfinite(value):
+        return _expect(False, value, name)
     return value
 
 
