@@ -23,6 +23,7 @@ _PROBES = 192  # lists looked into
 _BREADTH = 5  # candidates of ``coarse`` per one that is wanted of ``codes``
 _SCANNED_SHARE = 0.06  # filters that leave less than this are served by ``codes`` alone
 _SCANNED_ROWS = 20_000
+_ONE_QUERY = 10  # FAISS's way of scanning lists that is fastest for a single query
 _WIDEST = 2_000  # more than this is found by ``codes`` alone, too
 
 
@@ -43,6 +44,8 @@ class Approximate:
 
     def __init__(self, coarse: Any, codes: Any, trained_for: int) -> None:
         self.coarse, self.codes, self.trained_for = coarse, codes, trained_for
+        if hasattr(coarse, "implem"):
+            coarse.implem = _ONE_QUERY
 
     def __len__(self) -> int:
         return int(self.codes.ntotal)

@@ -20,7 +20,7 @@ from lorabank_faiss.rows import Rows, Selected
 from lorabank_faiss.vectors import cut, exact_scores
 
 # Candidates per wanted pattern whose exact scores are computed, and how far 8-bit codes may err.
-_CANDIDATES = 4
+_CANDIDATES = 3
 _CODE_ERROR = 2e-3
 _MOST_CANDIDATES = 16_384
 

@@ -31,7 +31,7 @@ class Settings:
 
     directory: Path
     flat_limit: int = 10_000
-    tail_limit: int = 2_000
+    tail_limit: int = 1_000
     readers: int = 4
     busy_timeout: float = 10.0
     cache_mb: int = 512

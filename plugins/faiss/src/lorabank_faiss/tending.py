@@ -109,16 +109,16 @@ class Tender:
 
     def _merge(self, shard: Shard) -> None:
         """Empty a tail that is too long, in pieces, so that searches go on in between."""
+        contents = shard.contents
+        if contents is None or len(contents.tail) <= self._settings.tail_limit:
+            return
         while True:
             self.check()
             with shard.lock.writing(), single():
                 contents = shard.contents
-                if contents is None or contents.main is None or not self._long(contents):
+                if contents is None or contents.main is None or not len(contents.tail):
                     return
                 contents.merge(min(_MERGED_AT_ONCE, len(contents.tail)))
-
-    def _long(self, contents: Contents) -> bool:
-        return len(contents.tail) > self._settings.tail_limit
 
     def _unsaved(self, shard: Shard) -> bool:
         contents = shard.contents
