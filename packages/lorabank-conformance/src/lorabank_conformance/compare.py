@@ -55,7 +55,7 @@ def cosine(one: FloatArray, other: FloatArray) -> float:
 def assert_ranking(
     matches: Sequence[Match], candidates: Iterable[Pattern], query: FloatArray, k: int
 ) -> None:
-    """``matches`` are the k candidates most similar to ``query``, scored and ordered by the laws."""
+    """``matches`` are the k candidates most similar to ``query``, rightly scored and ordered."""
     exact = {pattern.id: cosine(pattern.context, query) for pattern in candidates}
     found = [match.pattern.id for match in matches]
     assert len(found) == min(k, len(exact)), f"{len(found)} matches of {len(exact)} for k={k}"

@@ -1,4 +1,4 @@
-"""Patterns, skills and vectors that the laws are tried with: plain, full, and seeded random ones."""
+"""Patterns, skills and vectors that the laws are tried with: plain, full, and seeded ones."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ class Samples:
             rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         return rows.astype(np.float32)
 
-    def pattern(self, pattern_id: str, context: FloatArray | None = None, **changes: Any) -> Pattern:
+    def pattern(
+        self, pattern_id: str, context: FloatArray | None = None, **changes: Any
+    ) -> Pattern:
         """A pattern with every optional field left out, unless it is among the changes."""
         fields: dict[str, Any] = {
             "id": pattern_id,
@@ -89,7 +91,9 @@ class Samples:
             latency_ms=0.1,
             critique="gain 0.3: better than identity",
             skill_ids=("mse/everyone", "mse/group-1", "ünïcode"),
-            outcome=Outcome(loss=1e-300, reference_loss=1e29, gain=-THIRD, reward=0.1, success=False),
+            outcome=Outcome(
+                loss=1e-300, reference_loss=1e29, gain=-THIRD, reward=0.1, success=False
+            ),
             trial=TrialOutcome(0.1, 0.2, THIRD, updates=5, arms=two_arms),
         )
 
@@ -113,7 +117,9 @@ class Samples:
     def full_skill(self, skill_id: str) -> Skill:
         """A skill with no field at its default, prior weights among them."""
         A = self.vectors(3, seed=11)
-        effect = ArmEffect("steps", 2.0, THIRD, 0.01, 0.3, 0.4, trials=40, users=9, probability=0.99)
+        effect = ArmEffect(
+            "steps", 2.0, THIRD, 0.01, 0.3, 0.4, trials=40, users=9, probability=0.99
+        )
         held_out = Evidence(THIRD, -0.1, 0.7, users=5, episodes=50)
         return self.skill(
             skill_id,

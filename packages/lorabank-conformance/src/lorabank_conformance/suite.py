@@ -24,7 +24,7 @@ class Suite:
         patience: seconds that a law may take, at most.
     """
 
-    space: ClassVar[EmbeddingSpace] = EmbeddingSpace("conformance", 8)
+    space: EmbeddingSpace = EmbeddingSpace("conformance", 8)
     patience: ClassVar[float] = 60.0
 
     @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 import anyio.lowlevel
@@ -32,7 +33,7 @@ class CancellationLaws(Suite):
         known = "0"
         for turns in TURNS:
             cancelled, newer = f"cancelled after {turns}", f"after {turns}"
-            await _cancel_after(turns, lambda text=cancelled: store.put_many(self._batch(text)))
+            await _cancel_after(turns, partial(store.put_many, self._batch(cancelled)))
             assert await self._tasks(store) in ({known}, {cancelled})
             await store.put_many(self._batch(newer))
             assert await self._tasks(store) == {newer}

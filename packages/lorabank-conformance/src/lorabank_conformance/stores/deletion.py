@@ -27,9 +27,7 @@ class DeletionLaws(Suite):
         rest = [pattern for pattern in patterns if pattern.user_key != "u1"]
         assert_same(await store.get(NAMESPACE, [p.id for p in patterns]), rest)
         assert_same(await store.scan(NAMESPACE, EVERYTHING, None, 100), rest)
-        assert_ranking(
-            await store.search(NAMESPACE, rows[1], 100, EVERYTHING), rest, rows[1], 100
-        )
+        assert_ranking(await store.search(NAMESPACE, rows[1], 100, EVERYTHING), rest, rows[1], 100)
         assert await store.search(NAMESPACE, rows[1], 100, gone) == []
         assert (await store.stats(NAMESPACE)).patterns == 40
         assert await store.delete(NAMESPACE, gone) == 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, Phase, settings
@@ -37,7 +38,8 @@ class DifferentialLaws(Suite):
             start_blocking_portal(async_library) as portal,
             Session(portal, opener, self.space, self.patience) as session,
         ):
-            run_state_machine_as_test(lambda: History(session), settings=self._settings())
+            machine: Any = partial(History, session)
+            run_state_machine_as_test(machine, settings=self._settings())
 
     def _settings(self) -> settings:
         phases = (Phase.generate, Phase.shrink) if self.shrinks else (Phase.generate,)

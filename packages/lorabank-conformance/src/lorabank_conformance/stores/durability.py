@@ -21,7 +21,7 @@ class DurabilityLaws(Suite):
 
     @law(Capability.DURABLE, reopens=True)
     async def test_reopen_keeps_all(self, opener: Opener) -> None:
-        """Protects what was acknowledged: records, replacements and skills, and they are searched."""
+        """Protects what was acknowledged: records, replacements and skills."""
         make = self.make
         rows = make.vectors(30, seed=71)
         first = [make.pattern(f"p{i:02}", row) for i, row in enumerate(rows)]

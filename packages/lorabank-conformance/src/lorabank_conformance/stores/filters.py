@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -114,7 +114,7 @@ def _random_pattern(make: Samples, number: int, rng: np.random.Generator) -> Pat
 
 def _random_filter(rng: np.random.Generator) -> PatternFilter:
     """Each field is set in one filter of three, with values that lie on the bounds."""
-    fields = {
+    fields: dict[str, Any] = {
         "user_key": str(rng.choice(["ada", "bob", "nobody", "ADA"])),
         "exclude_user_key": str(rng.choice(["ada", "nobody"])),
         "min_reward": float(rng.choice([*_REWARDS, -1.0, 2.0])),

@@ -52,7 +52,7 @@ class HostilityLaws(Suite):
 
     @law()
     async def test_hostile_namespaces(self, store: PatternStore) -> None:
-        """Protects tenants with strange names: each sees its own pattern and skill, and no other."""
+        """Protects tenants with strange names: each sees its own pattern and skill."""
         make = self.make
         for name in HOSTILE:
             await store.put_many([make.pattern("same", namespace=name, task=name)])

@@ -133,7 +133,7 @@ class History(RuleBasedStateMachine):
         vector = np.zeros(self.session.space.dim, np.float32)
         vector[:4] = row
         if self.session.space.normalised:
-            vector /= np.float32(max(np.linalg.norm(vector), 1.0))
+            vector /= np.float32(max(float(np.linalg.norm(vector)), 1.0))
         return vector
 
     def _namespace(self, second: bool) -> str:

@@ -41,7 +41,7 @@ class NamespaceLaws(Suite):
 
     @law()
     async def test_namespace_starvation(self, store: PatternStore) -> None:
-        """Protects small tenants: a crowd of better matches next door does not fill their answer."""
+        """Protects small tenants: better matches next door do not fill their answer."""
         make = self.make
         crowd = [make.pattern(f"c{i:04}", namespace="large") for i in range(1000)]
         own = [make.pattern(f"o{i}", make.axis(0, -1.0), namespace="small") for i in range(5)]

@@ -17,7 +17,7 @@ class RecordLaws(Suite):
 
     @law()
     async def test_round_trip(self, store: PatternStore) -> None:
-        """Protects the evidence: every field comes back, by each way of reading, nested ones too."""
+        """Protects the evidence: every field comes back, by each way of reading."""
         records = [self.make.pattern("bare"), self.make.full_pattern("full")]
         await store.put_many(records)
         assert_same(await store.get(NAMESPACE, ["bare", "full"]), records)

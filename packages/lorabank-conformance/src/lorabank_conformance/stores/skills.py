@@ -40,7 +40,7 @@ class SkillLaws(Suite):
 
     @law(Capability.DELETE_SKILL)
     async def test_skill_deleted(self, store: PatternStore) -> None:
-        """Protects users who are in a skill: deleted means not listed, and the answer says if it was.
+        """Protects users who are in a skill: deleted means not listed any more.
 
         A skill of another namespace, or a pattern of the same id, stays.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,7 +98,7 @@ class WriteLaws(Suite):
         before = [self.make.pattern("old", self.make.axis(1), task="before")]
         await store.put_many(before)
         for stranger in (None, {"id": "new"}, self.make.skill("new")):
-            batch = cast("list[Any]", [self.make.pattern("new"), stranger])
+            batch: list[Any] = [self.make.pattern("new"), stranger]
             with pytest.raises(InvalidInputError):
                 await store.put_many(batch)
             await self._assert_untouched(store, before)
