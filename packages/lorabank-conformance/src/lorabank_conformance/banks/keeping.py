@@ -64,9 +64,9 @@ class KeepingLaws(Suite):
         created = await bank.auto_consolidate(NAMESPACE, ConsolidationCriteria(look_back=86_400.0))
         assert created.skills_created >= 1
         seen.append(bank.generation)
-        for retire in (bank.delete_skill(NAMESPACE, "a"), bank.forget(NAMESPACE, "u01")):
+        for retire, name in ((bank.delete_skill, "a"), (bank.forget, "u01")):
             try:
-                await retire
+                await retire(NAMESPACE, name)
             except CapabilityError:
                 continue
             seen.append(bank.generation)

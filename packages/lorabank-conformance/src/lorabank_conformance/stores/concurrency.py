@@ -33,6 +33,7 @@ class ConcurrencyLaws(Suite):
     async def test_concurrent_writers(self, store: PatternStore) -> None:
         """Protects a busy service: 100 writers at once lose nothing, and contest an id in peace."""
         make = self.make
+        await store.put_many([make.pattern("a-before")])
 
         async def write(number: int) -> None:
             own = [make.pattern(f"w{number:02}-{i}", make.axis(number)) for i in range(3)]
@@ -43,10 +44,10 @@ class ConcurrencyLaws(Suite):
                 tasks.start_soon(write, number)
         found = await store.scan(NAMESPACE, EVERYTHING, None, 1000)
         ids = [f"w{number:02}-{i}" for number in range(WRITERS) for i in range(3)]
-        assert [pattern.id for pattern in found] == [*ids, "zz-contested"]
+        assert [pattern.id for pattern in found] == ["a-before", *ids, "zz-contested"]
         assert found[-1].task in {str(number) for number in range(WRITERS)}
         matches = await store.search(NAMESPACE, make.axis(0), 1000, EVERYTHING)
-        assert len(matches) == (await store.stats(NAMESPACE)).patterns == 3 * WRITERS + 1
+        assert len(matches) == (await store.stats(NAMESPACE)).patterns == 3 * WRITERS + 2
 
     @law()
     async def test_readers_meanwhile(self, store: PatternStore) -> None:
