@@ -19,6 +19,7 @@ from lorabank_faiss.native import faiss
 from lorabank_faiss.rows import Selected
 
 _SAMPLES_PER_LIST = 64
+_LEAST_SAMPLE = 64
 _PROBES = 192  # lists looked into
 _BREADTH = 5  # candidates of ``coarse`` per one that is wanted of ``codes``
 _SCANNED_SHARE = 0.06  # filters that leave less than this are served by ``codes`` alone
@@ -53,6 +54,8 @@ class Approximate:
     @classmethod
     def train(cls, sample: FloatArray, count: int) -> Approximate:
         """An empty index for about ``count`` rows like those of ``sample`` (n, dim)."""
+        if len(sample) < _LEAST_SAMPLE:  # FAISS wants more vectors than it makes clusters
+            sample = np.resize(sample, (_LEAST_SAMPLE, sample.shape[1]))
         dim = sample.shape[1]
         lists = max(1, min(_lists(count), len(sample) // 8))
         coarse = faiss.index_factory(dim, f"IVF{lists},{_code(dim)}", faiss.METRIC_INNER_PRODUCT)

@@ -101,6 +101,8 @@ class Maintenance:
             return
         except (BankError, OSError) as exc:
             _log.warning("index maintenance failed, and will be tried again", error=repr(exc))
+        except Exception:  # noqa: BLE001 - indexes are derived: the store goes on without
+            _log.exception("index maintenance failed by a fault of its own")
 
     async def _large(self) -> list[str]:
         def read() -> list[str]:

@@ -10,10 +10,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lorabank import codec
-from lorabank.errors import EmbeddingSpaceError, InvalidInputError
+from lorabank.errors import CodecError, EmbeddingSpaceError, InvalidInputError
 from lorabank.types.pattern import Pattern
+from lorabank.types.skill import Skill
 from lorabank_faiss import columns
 from lorabank_faiss.vectors import unit_vector
+
+
+def encoded(value: Pattern | Skill, kind: str) -> bytes:
+    """Codec bytes. Raises InvalidInputError if a field was made impossible after its checks."""
+    try:
+        return codec.encode(value, kind)
+    except CodecError as exc:
+        raise InvalidInputError(kind, value.id, f"one that can be stored ({exc})") from exc
 
 
 class Record(NamedTuple):
@@ -33,8 +42,8 @@ class Record(NamedTuple):
     @classmethod
     def of(cls, pattern: Pattern) -> Record:
         """Encode a pattern."""
+        body = encoded(pattern, "pattern")  # checks everything
         unit = unit_vector(pattern.context).astype("<f4").tobytes()
-        body = codec.encode(pattern, "pattern")
         return cls(pattern.id, columns.stored(pattern), zlib.crc32(unit), unit, body)
 
 

@@ -23,7 +23,7 @@ from lorabank.types.space import EmbeddingSpace
 from lorabank_faiss import columns, reading
 from lorabank_faiss.database import Database
 from lorabank_faiss.maintenance import Maintenance
-from lorabank_faiss.records import Batch
+from lorabank_faiss.records import Batch, encoded
 from lorabank_faiss.shard import Question
 from lorabank_faiss.transaction import Transaction, bound_space, check_dim
 from lorabank_faiss.vectors import unit_vector
@@ -106,7 +106,9 @@ class FaissStore:
         """See `PatternStore.put_skill`."""
         if not isinstance(skill, Skill):
             raise InvalidInputError("skill", skill, "a Skill")
-        await self._write(lambda tx: tx.put_skill(skill))
+        async with self._using():
+            record = await self._in_thread(partial(encoded, skill, "skill"))
+            await self._commits.run(lambda tx: tx.put_skill(skill, record))
 
     async def list_skills(self, namespace: str) -> list[Skill]:
         """See `PatternStore.list_skills`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from lorabank import codec
 from lorabank.errors import EmbeddingSpaceError
 from lorabank.types.query import PatternFilter
 from lorabank.types.skill import Skill
@@ -79,15 +78,15 @@ class Transaction:
         self._bury(namespace, sequence)
         return found
 
-    def put_skill(self, skill: Skill) -> None:
-        """Store a skill; same id: replaced."""
+    def put_skill(self, skill: Skill, record: bytes) -> None:
+        """Store a skill, encoded as ``record``; same id: replaced."""
         bound, _ = bound_space(self._connection)
         if bound is not None and skill.space != bound:
             raise EmbeddingSpaceError(f"the store holds {bound}, not {skill.space}")
         self._keep_dim(skill.space.dim)
         self._execute(
             "INSERT OR REPLACE INTO skill(namespace, id, record) VALUES (?, ?, ?)",
-            (self._namespace(skill.namespace), skill.id, codec.encode(skill, "skill")),
+            (self._namespace(skill.namespace), skill.id, record),
         )
 
     def delete_skill(self, name: str, skill_id: str) -> bool:
