@@ -147,7 +147,7 @@ async def test_a_truncated_database_is_a_typed_error(tmp_path: Path, keep: float
     await filled(tmp_path)
     path = tmp_path / FILE
     os.truncate(path, int(keep * path.stat().st_size))
-    with pytest.raises(BankRejectedError, match="damaged|not a database"):
+    with pytest.raises(BankRejectedError, match=r"damaged|not a database"):
         async with open_store(settings(tmp_path)) as store:
             await found(store)
 
@@ -195,23 +195,30 @@ def without_rights() -> Iterator[None]:
         os.seteuid(0)
 
 
+@contextmanager
+def read_only(directory: Path) -> Iterator[None]:
+    """A directory in which nothing can be written inside the block."""
+    paths = [path for path in directory.rglob("*") if path.is_file()]
+    for path in paths:
+        path.chmod(0o444)
+    directory.chmod(0o555)
+    with without_rights():
+        yield
+    directory.chmod(0o755)
+    for path in paths:
+        path.chmod(0o644)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 async def test_a_read_only_directory_is_a_typed_error() -> None:
-    directory = Path(tempfile.mkdtemp())
-    try:
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
         await filled(directory)
-        for path in (directory / FILE, snapshot(directory)):
-            path.chmod(0o444)
-        directory.chmod(0o555)
-        with without_rights(), pytest.raises(BankError):
+        with read_only(directory), pytest.raises(BankError):
             async with open_store(settings(directory)) as store:
                 await store.put_many(patterns(1, start=COUNT))
-        directory.chmod(0o755)
-        (directory / FILE).chmod(0o644)
         async with open_store(settings(directory)) as store:
             assert len(await found(store)) == COUNT
-    finally:
-        shutil.rmtree(directory)
 
 
 def write_until_full(directory: Path, *limit: str) -> list[str]:
@@ -232,18 +239,25 @@ async def test_a_limit_on_files_loses_nothing(tmp_path: Path) -> None:
         assert await found(store) == sorted(acknowledged)
 
 
-@pytest.mark.timeout(300)
-async def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+@contextmanager
+def small_disk(directory: Path) -> Iterator[None]:
+    """A file system of 3 MB on ``directory``."""
     mount = shutil.which("mount")
-    command = [mount or "mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(tmp_path)]
+    command = [mount or "mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(directory)]
     if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("may not mount a small file system here; the limit on files is tested")
     try:
-        *acknowledged, error = await anyio.to_thread.run_sync(write_until_full, tmp_path)
-        assert error == BankUnavailableError.__name__
-        shutil.copytree(tmp_path, saved := Path(tempfile.mkdtemp()), dirs_exist_ok=True)
+        yield
     finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
-    async with open_store(settings(saved)) as store:
+        subprocess.run(["umount", str(directory)], check=True)
+
+
+@pytest.mark.timeout(300)
+async def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    (small := tmp_path / "small").mkdir()
+    with small_disk(small):
+        *acknowledged, error = await anyio.to_thread.run_sync(write_until_full, small)
+        assert error == BankUnavailableError.__name__
+        shutil.copytree(small, tmp_path / "saved")
+    async with open_store(settings(tmp_path / "saved")) as store:
         assert await found(store) == sorted(acknowledged)
-    shutil.rmtree(saved)

@@ -26,23 +26,24 @@ async def found(store: FaissStore, k: int = 1 << 20) -> list[str]:
     return sorted(match.pattern.id for match in matches)
 
 
+def run_writers(directory: Path) -> list[str]:
+    """Ids that processes said they had written, all at once."""
+    command = [sys.executable, "-m", "tests.faiss.writing", str(directory)]
+    children = [
+        subprocess.Popen([*command, str(n), str(EACH)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        for n in range(PROCESSES)
+    ]
+    said = [child.communicate(timeout=240)[0].split() for child in children]
+    assert not any(child.returncode for child in children)
+    return [one for ids in said for one in ids]
+
+
 @pytest.mark.timeout(300)
 async def test_eight_processes_at_once_lose_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.faiss.writing", str(tmp_path)]
-    children = [
-        subprocess.Popen(
-            [*command, str(number), str(EACH)], stdout=subprocess.PIPE, text=True, cwd=ROOT
-        )
-        for number in range(PROCESSES)
-    ]
-    said: list[str] = []
-    for child in children:
-        output, _ = await anyio.to_thread.run_sync(lambda c=child: c.communicate(timeout=240))
-        assert child.returncode == 0
-        said += output.split()
+    said = await anyio.to_thread.run_sync(run_writers, tmp_path)
+    assert len(said) == PROCESSES * EACH
     async with open_store(Settings(tmp_path)) as store:
         assert await found(store) == sorted(said)
-        assert len(said) == PROCESSES * EACH
 
 
 @pytest.mark.parametrize("flat_limit", [1000, 20])

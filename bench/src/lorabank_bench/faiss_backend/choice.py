@@ -137,10 +137,12 @@ def measured(
 
 
 def set_effort(index: Any, effort: int | None) -> None:
-    """How hard to search."""
+    """How hard to search; None for an index that knows no such thing."""
+    if effort is None:
+        return
     if isinstance(index, faiss.IndexHNSW):
         index.hnsw.efSearch = effort
-    elif effort is not None:
+    else:
         index.nprobe = effort
 
 

@@ -58,6 +58,7 @@ class Database:
     def _load(self, connection: sqlite3.Connection, state: State) -> Contents:
         space, dim = bound_space(connection)
         assert dim is not None  # there are patterns
+        self.shards.shrink()
         if state.patterns > self.settings.flat_limit:
             found = self.snapshots.load(state, dim, space)
             if found is not None:

@@ -21,13 +21,13 @@ class ReadersWriterLock:
         self._changed = threading.Condition()
         self._readers = 0
         self._writing = False
-        self._writers_waiting = 0
+        self.writers_waiting = 0
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Hold it together with other readers."""
         with self._changed:
-            self._wait(lambda: not self._writing and not self._writers_waiting)
+            self._wait(lambda: not self._writing and not self.writers_waiting)
             self._readers += 1
         try:
             yield
@@ -40,12 +40,12 @@ class ReadersWriterLock:
     def writing(self) -> Iterator[None]:
         """Hold it alone."""
         with self._changed:
-            self._writers_waiting += 1
+            self.writers_waiting += 1
             try:
                 self._wait(lambda: not self._writing and not self._readers)
                 self._writing = True
             finally:
-                self._writers_waiting -= 1
+                self.writers_waiting -= 1
                 self._changed.notify_all()
         try:
             yield

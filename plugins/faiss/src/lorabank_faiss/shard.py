@@ -43,6 +43,12 @@ class Shard:
         self.contents: Contents | None = None
         self._load = load
 
+    @property
+    def approximate(self) -> bool:
+        """Whether it holds an approximate index."""
+        contents = self.contents
+        return contents is not None and contents.main is not None
+
     def search(self, connection: sqlite3.Connection, question: Question) -> list[Match]:
         """The best matches in the database's state of now, whoever wrote it.
 
