@@ -42,7 +42,8 @@ class ScriptedBank:
     """A memory bank that first acts out ``script[method]``; what that returns is the answer.
 
     `PASS` lets the real bank answer. ``calls`` counts, ``received`` holds every delivery that the
-    real bank took, ``started`` is set when a method is called.
+    real bank took, ``started`` is set when a method is called, ``finished`` when it has
+    answered.
     """
 
     def __init__(self, now: Callable[[], float] = lambda: 1e9) -> None:
@@ -50,6 +51,7 @@ class ScriptedBank:
         self.script: dict[str, Act] = {}
         self.calls: Counter[str] = Counter()
         self.started: defaultdict[str, anyio.Event] = defaultdict(anyio.Event)
+        self.finished: defaultdict[str, anyio.Event] = defaultdict(anyio.Event)
         self.received: list[list[Pattern]] = []
         self.tried: list[list[str]] = []
         self.odd_generation: Act | object = PASS
@@ -68,7 +70,10 @@ class ScriptedBank:
         self.calls[name] += 1
         self.started[name].set()
         answer = await self.script[name]() if name in self.script else PASS
-        return await call(*arguments) if answer is PASS else answer
+        if answer is PASS:
+            answer = await call(*arguments)
+        self.finished[name].set()
+        return answer
 
     async def bind(self, space: EmbeddingSpace) -> None:
         await self._play("bind", self.inner.bind, space)
