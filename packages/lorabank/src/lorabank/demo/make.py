@@ -30,7 +30,7 @@ def check_installed() -> None:
 def one_blas_thread() -> AbstractContextManager[object]:
     """Matrices here are small. More threads gain little, spin where cores are shared, and make
     sums depend on how many cores there are."""
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
     return limits
