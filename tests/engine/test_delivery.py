@@ -87,7 +87,7 @@ async def deliver_under(faults: list[str]) -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.lists(st.sampled_from(FAULTS), max_size=9))
 def test_exactly_once_and_in_order_whatever_fails(backend: str, faults: list[str]) -> None:
     anyio.run(deliver_under, faults, backend=backend)
