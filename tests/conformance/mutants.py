@@ -209,13 +209,13 @@ class FilterAfterPage(MemoryStore):
 
 
 class BlocksTheLoop(MemoryStore):
-    async def search(
-        self, namespace: str, vector: FloatArray, k: int, where: PatternFilter
-    ) -> list[Match]:
-        end = perf_counter() + 0.15 * (len(self._namespace(namespace)) > 1000 and k == 10)
+    async def scan(
+        self, namespace: str, where: PatternFilter, after: str | None, limit: int
+    ) -> list[Pattern]:
+        end = perf_counter() + 0.5 * (limit > 1000)
         while perf_counter() < end:
             pass
-        return await super().search(namespace, vector, k, where)
+        return await super().scan(namespace, where, after, limit)
 
 
 class OtherSpaceAccepted(MemoryStore):

@@ -10,7 +10,7 @@ from lorabank.protocols import Capability, PatternStore
 from lorabank.types.pattern import Match
 from lorabank.types.query import EVERYTHING, PatternFilter
 from lorabank_conformance.compare import assert_ordered, assert_same
-from lorabank_conformance.heartbeat import steady_pause
+from lorabank_conformance.heartbeat import assert_never_blocked
 from lorabank_conformance.laws import law
 from lorabank_conformance.samples import NAMESPACE
 from lorabank_conformance.suite import Suite
@@ -27,7 +27,7 @@ class ConcurrencyLaws(Suite):
     """
 
     longest_pause: ClassVar[float] = 0.1
-    load: ClassVar[int] = 2000
+    load: ClassVar[int] = 1500
 
     @law()
     async def test_concurrent_writers(self, store: PatternStore) -> None:
@@ -85,7 +85,7 @@ class ConcurrencyLaws(Suite):
         """Protects every other request of the service: a store works beside the event loop.
 
         A task that only ticks must get its turn while the store writes, searches, scans and
-        deletes. The best of three rounds counts, so that a busy machine is not blamed on the store.
+        deletes. What other threads and a busy machine do to it is measured too, and allowed for.
         """
         make, rows = self.make, self.make.vectors(self.load, seed=81)
         patterns = [make.pattern(f"p{i:05}", row) for i, row in enumerate(rows)]
@@ -94,11 +94,10 @@ class ConcurrencyLaws(Suite):
         async def work() -> None:
             for start in range(0, self.load, 500):
                 await store.put_many(patterns[start : start + 500])
-            for row in rows[:10]:
+            for row in rows[:4]:
                 await store.search(NAMESPACE, row, 10, EVERYTHING)
             await store.scan(NAMESPACE, EVERYTHING, None, self.load)
             if can_delete:
                 await store.delete(NAMESPACE, EVERYTHING)
 
-        pause = await steady_pause(work)
-        assert pause <= self.longest_pause, f"the event loop stood still for {pause:.3f} s"
+        await assert_never_blocked(work, self.longest_pause)

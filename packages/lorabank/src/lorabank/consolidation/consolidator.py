@@ -203,7 +203,7 @@ class Consolidator:
         evidence = await self._in_thread(
             prove, task, child, lesson.parent, proof, lesson.confidence
         )
-        if evidence.lower <= 0:
+        if not evidence.lower > 0:  # nor if it is not a number
             return None, evidence
         if self._config.prior.refit:
             everyone = task.rows.of_users(lesson.split.fit | lesson.split.stop | lesson.split.proof)
