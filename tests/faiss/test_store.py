@@ -167,6 +167,29 @@ async def test_cancelled_writes_are_whole_or_absent(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+async def test_closing_does_not_wait_for_an_index_to_be_built(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, flat_limit=100, tail_limit=10)
+    for number in range(3):
+        async with open_store(settings) as store:
+            await store.put_many(patterns(2000, start=2000 * number))
+    async with open_store(settings) as store:
+        matches = await store.search(NAMESPACE, vector(7), 1 << 20, EVERYTHING)
+        assert len({match.pattern.id for match in matches}) == 6000
+
+
+@pytest.mark.anyio
+async def test_opening_can_be_cancelled(tmp_path: Path) -> None:
+    async with open_store(Settings(tmp_path)) as store:
+        await store.put_many(patterns(9000))
+    with anyio.move_on_after(0.1) as scope:
+        async with open_store(Settings(tmp_path, flat_limit=100)):
+            await anyio.sleep_forever()
+    assert scope.cancelled_caught
+    async with open_store(Settings(tmp_path)) as store:
+        assert await nearest(store, 7) == "p000007"
+
+
+@pytest.mark.anyio
 async def test_building_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with open_store(Settings(tmp_path, flat_limit=50)) as store:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from functools import partial
 
+from lorabank.errors import BankError
 from lorabank.types.space import EmbeddingSpace
 from lorabank_faiss import schema
 from lorabank_faiss.contents import Contents
@@ -36,12 +37,16 @@ class Database:
         with translated():
             schema.prepare(path, settings.busy_timeout)
             connect = partial(schema.connect, path, settings.busy_timeout)
-            connection = connect()
-            (self.bank_id,) = connection.execute("SELECT bank_id FROM bank").fetchone()
-            self.writer = Writer(connection, settings.busy_timeout)
+            self.writer = Writer(connect(), settings.busy_timeout)
             self.readers = ReaderPool(connect, settings.readers, settings.busy_timeout)
             self.background = ReaderPool(connect, 1, settings.busy_timeout)
-            self.snapshots = Snapshots(settings.directory, self.bank_id)
+        try:
+            with self.readers.snapshot() as connection:
+                (bank_id,) = connection.execute("SELECT bank_id FROM bank").fetchone()
+        except BankError:
+            self.close()
+            raise
+        self.snapshots = Snapshots(settings.directory, bank_id)
         self.shards = Shards(self._load, settings.busy_timeout, settings.cache_mb << 20)
 
     def bound(self) -> tuple[EmbeddingSpace | None, int | None]:
@@ -49,11 +54,19 @@ class Database:
         with self.readers.snapshot() as connection:
             return bound_space(connection)
 
+    def overgrown(self, name: str) -> bool:
+        """Whether a namespace's index has work for the maintenance."""
+        contents = self.shards.of(name).contents
+        if contents is None:
+            return False
+        if contents.main is None:
+            return contents.rows.living > self.settings.flat_limit
+        return len(contents.tail) > self.settings.tail_limit
+
     def close(self) -> None:
         """Close all connections."""
-        self.readers.close()
-        self.background.close()
-        self.writer.close()
+        for part in (self.readers, self.background, self.writer):
+            part.close()
 
     def _load(self, connection: sqlite3.Connection, state: State) -> Contents:
         space, dim = bound_space(connection)

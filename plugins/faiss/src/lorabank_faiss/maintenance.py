@@ -81,11 +81,15 @@ class Maintenance:
         except TimeoutError as exc:
             raise BankUnavailableError(f"the indexes need more than {timeout:g} s") from exc
 
-    async def stop(self) -> None:
-        """End the rounds, and wait until the thread's work has ended."""
+    def halt(self) -> None:
+        """Have the rounds end soon, and the thread's work at its next block."""
         self._tender.stop()
         self._stopping.set()
         self._wakened.set()
+
+    async def stop(self) -> None:
+        """End the rounds, and wait until the thread's work has ended."""
+        self.halt()
         if self._finished is not None:
             await self._finished.wait()
         if self._leased:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -30,24 +29,24 @@ async def open_store(settings: Settings) -> AsyncIterator[FaissStore]:
     store = FaissStore(database, commits, maintenance)
     try:
         await maintenance.prepare()
-        async with _beside(maintenance.run, store.aclose):
+        async with _beside(maintenance, store):
             yield store
     finally:
         await store.aclose()
 
 
 @asynccontextmanager
-async def _beside(
-    task: Callable[[], Coroutine[Any, Any, None]], end: Callable[[], Awaitable[None]]
-) -> AsyncIterator[None]:
-    """Run a task beside the block; the block's own exception comes out as it is, not in a group."""
+async def _beside(maintenance: Maintenance, store: FaissStore) -> AsyncIterator[None]:
+    """Maintain beside the block, whose own exception comes out as it is and not in a group."""
     failure: Exception | None = None
     async with anyio.create_task_group() as group:
-        group.start_soon(task)
+        group.start_soon(maintenance.run)
         try:
             yield
         except Exception as exc:  # noqa: BLE001 - raised again below
             failure = exc
-        await end()
+        finally:
+            maintenance.halt()
+        await store.aclose()
     if failure is not None:
         raise failure

@@ -30,6 +30,9 @@ from lorabank_faiss.vectors import unit_vector
 from lorabank_faiss.writing import GroupCommit
 
 T = TypeVar("T")
+_CAPABILITIES = frozenset(
+    {Capability.DURABLE, Capability.SHARED, Capability.DELETE, Capability.DELETE_SKILL}
+)
 
 
 class FaissStore:
@@ -51,8 +54,8 @@ class FaissStore:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """All of them."""
-        return frozenset(Capability)
+        """Durable and shared; patterns and skills can be deleted."""
+        return _CAPABILITIES
 
     @property
     def space(self) -> EmbeddingSpace | None:
@@ -86,7 +89,10 @@ class FaissStore:
         check_count(k, "k")
         query = as_vector(vector, "vector")
         async with self._using():
-            return await self._in_thread(partial(self._search, namespace, query, k, where))
+            found = await self._in_thread(partial(self._search, namespace, query, k, where))
+        if self._database.overgrown(namespace):  # by what other processes wrote
+            self._maintenance.wake()
+        return found
 
     async def scan(
         self, namespace: str, where: PatternFilter, after: str | None, limit: int

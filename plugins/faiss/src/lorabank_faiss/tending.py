@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 
+from anyio import from_thread
+
 from lorabank.types.space import EmbeddingSpace
 from lorabank_faiss.building import Builder
 from lorabank_faiss.contents import Contents
@@ -38,9 +40,10 @@ class Tender:
         self._stopping.set()
 
     def check(self) -> None:
-        """Raises StoppedError."""
+        """Raises StoppedError, or the event loop's cancellation of the task that waits for us."""
         if self._stopping.is_set():
             raise StoppedError
+        from_thread.check_cancelled()
 
     def tend(self, name: str) -> bool:
         """Build or merge what is due; whether the index should be saved."""
