@@ -23,6 +23,8 @@ FILE = "patterns.sqlite3"
 _APPLICATION = 0x4C6F5246  # "LoRF"
 _VERSION = 1
 _PAUSE = 0.02
+_PAGE = 8192  # holds four patterns of dimension 384, or five of their vectors
+_CHECKPOINT_PAGES = 4000  # 32 MB: pages that are written again and again are copied less often
 _TABLES = """
 CREATE TABLE bank(
   bank_id TEXT NOT NULL, sequence INTEGER NOT NULL, dim INTEGER,
@@ -63,6 +65,7 @@ def connect(path: Path, busy_timeout: float, *, cache_mb: int = 8) -> sqlite3.Co
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA secure_delete=ON")
     connection.execute(f"PRAGMA cache_size=-{cache_mb * 1024}")
+    connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
     connection.execute(f"PRAGMA journal_size_limit={64 << 20}")
     return connection
 
@@ -89,7 +92,7 @@ def prepare(path: Path, busy_timeout: float) -> None:
 def _prepare_once(path: Path, busy_timeout: float) -> None:
     connection = connect(path, busy_timeout)
     try:
-        connection.execute("PRAGMA page_size=8192")
+        connection.execute(f"PRAGMA page_size={_PAGE}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("BEGIN IMMEDIATE")
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:

@@ -60,8 +60,9 @@ class Transaction:
         self._keep_dim(batch.dim)
         for name, records in batch.records.items():
             namespace = self._namespace(name)
-            self._remove_replaced(namespace, records := self._changed(namespace, records))
-            self._insert(namespace, records)
+            changed, replaced = self._unlike_stored(namespace, records)
+            self._remove(namespace, replaced)
+            self._insert(namespace, changed)
 
     def delete(self, name: str, where: PatternFilter) -> int:
         """Remove what passes; how many."""
@@ -130,26 +131,29 @@ class Transaction:
         ).fetchone()
         return int(last) - count + 1
 
-    def _changed(self, namespace: int, records: Sequence[Record]) -> list[Record]:
-        same = (
-            "SELECT 1 FROM pattern JOIN body USING (key) "
-            "WHERE namespace = ? AND id = ? AND record = ?"
+    def _unlike_stored(
+        self, namespace: int, records: Sequence[Record]
+    ) -> tuple[list[Record], list[int]]:
+        """The records that are new or differ from what is stored, and the keys they replace."""
+        stored = (
+            "SELECT key, record = ? FROM pattern JOIN body USING (key) "
+            "WHERE namespace = ? AND id = ?"
         )
-        return [
-            record
-            for record in records
-            if self._execute(same, (namespace, record.id, record.body)).fetchone() is None
-        ]
+        changed, replaced = [], []
+        for record in records:
+            found = self._execute(stored, (record.body, namespace, record.id)).fetchone()
+            if found is None or not found[1]:
+                changed.append(record)
+            if found is not None and not found[1]:
+                replaced.append(int(found[0]))
+        return changed, replaced
 
-    def _remove_replaced(self, namespace: int, records: Sequence[Record]) -> None:
-        statement = "SELECT key FROM pattern WHERE namespace = ? AND id = ?"
-        keys = [self._execute(statement, (namespace, record.id)).fetchone() for record in records]
-        found = [key for (key,) in filter(None, keys)]
-        if found:
+    def _remove(self, namespace: int, keys: Sequence[int]) -> None:
+        if keys:
             sequence = self._take(1)
             self._connection.executemany(
                 "INSERT INTO tombstone(namespace, sequence, key) VALUES (?, ?, ?)",
-                [(namespace, sequence, key) for key in found],
+                [(namespace, sequence, key) for key in keys],
             )
             self._bury(namespace, sequence)
 
