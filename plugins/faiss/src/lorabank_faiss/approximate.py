@@ -23,6 +23,8 @@ _LEAST_SAMPLE = 64
 _PROBES = 192  # lists looked into
 _BREADTH = 5  # candidates of ``coarse`` per one that is wanted of ``codes``
 _SCANNED_SHARE = 0.06  # filters that leave less than this are served by ``codes`` alone
+_GATHERED_SHARE = 0.02  # and less than this by looking up just those rows
+_GATHERED_AT_ONCE = 1_000
 _SCANNED_ROWS = 20_000
 _ONE_QUERY = 10  # FAISS's way of scanning lists that is fastest for a single query
 _WIDEST = 2_000  # more than this is found by ``codes`` alone, too
@@ -98,8 +100,14 @@ class Approximate:
         probes = min(lists, int(_PROBES / max(share, 1e-9)))
         how = faiss.SearchParametersIVF(nprobe=probes, sel=_selector(selected))
         _, rows = self.coarse.search(query[None], _BREADTH * size, params=how)
-        rows = np.sort(rows[0][rows[0] >= 0])
-        scores = self.codes.reconstruct_batch(rows) @ query if len(rows) else np.empty(0, "f4")
+        return self._nearest_of(np.sort(rows[0][rows[0] >= 0]), query, size)
+
+    def _nearest_of(self, rows: IntArray, query: FloatArray, size: int) -> Found:
+        scores = np.empty(len(rows), np.float32)
+        for start in range(0, len(rows), _GATHERED_AT_ONCE):
+            some = rows[start : start + _GATHERED_AT_ONCE]
+            vectors = self.codes.reconstruct_batch(some)
+            scores[start : start + len(some)] = np.einsum("ij,j->i", vectors, query)
         best = np.argsort(-scores, kind="stable")[:size]
         return Found(rows[best], scores[best])
 
@@ -107,6 +115,8 @@ class Approximate:
         size = min(size, selected.passed)
         if not size:
             return Found(np.empty(0, np.int64), np.empty(0, np.float32))
+        if selected.mask is not None and selected.passed <= _GATHERED_SHARE * len(self):
+            return self._nearest_of(np.flatnonzero(selected.mask), query, size)
         how = faiss.SearchParameters(sel=_selector(selected))
         scores, rows = self.codes.search(query[None], size, params=how)
         return Found(rows[0], scores[0])

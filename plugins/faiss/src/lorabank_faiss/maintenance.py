@@ -44,12 +44,12 @@ class Maintenance:
         self._wakened.set()
 
     async def prepare(self) -> None:
-        """Load or build all indexes, so that searches find them ready.
+        """Load or build (and then save) all indexes, so that searches find them ready.
 
         Raises: BankError if that fails.
         """
         for name in await self._large():
-            await anyio.to_thread.run_sync(self._tender.tend, name, limiter=self._limiter)
+            await self._tend(name)
 
     async def run(self) -> None:
         """Have rounds until `stop`."""
@@ -116,12 +116,19 @@ class Maintenance:
         return await anyio.to_thread.run_sync(read, limiter=self._limiter)
 
     async def _tend(self, name: str) -> None:
-        unsaved = await anyio.to_thread.run_sync(self._tender.tend, name, limiter=self._limiter)
-        if unsaved and await self._lease():
-            code, sequence = await anyio.to_thread.run_sync(
-                self._tender.save, name, limiter=self._limiter
-            )
-            await self._commits.run(partial(Transaction.prune, namespace=code, sequence=sequence))
+        if await anyio.to_thread.run_sync(self._tender.tend, name, limiter=self._limiter):
+            try:
+                await self._save(name)
+            except (BankError, OSError) as exc:
+                _log.warning("an index could not be saved", namespace=name, error=repr(exc))
+
+    async def _save(self, name: str) -> None:
+        if not await self._lease():
+            return
+        code, sequence = await anyio.to_thread.run_sync(
+            self._tender.save, name, limiter=self._limiter
+        )
+        await self._commits.run(partial(Transaction.prune, namespace=code, sequence=sequence))
 
     async def _prune_exact(self) -> None:
         """Forget tombstones of namespaces without snapshots where there are too many."""
