@@ -14,7 +14,8 @@ from lorabank_faiss import columns
 from lorabank_faiss.approximate import Approximate, sample_size
 from lorabank_faiss.catching import append, catch_up, units_by_key
 from lorabank_faiss.contents import Contents
-from lorabank_faiss.reading import state_of, transaction
+from lorabank_faiss.pool import transaction
+from lorabank_faiss.reading import state_of
 from lorabank_faiss.threads import single
 
 _log = get_logger("lorabank_faiss")

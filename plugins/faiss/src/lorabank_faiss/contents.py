@@ -32,6 +32,7 @@ class Scored(NamedTuple):
     scores: NDArray[np.float64]
 
 
+_NOTHING = Scored(np.empty(0, np.int64), np.empty(0))
 # From keys to unit vectors float32 (n, dim), in the same order.
 Units = Callable[[IntArray], FloatArray]
 
@@ -107,7 +108,7 @@ class Contents:
         selected = self.rows.select(where)
         k = min(k, selected.passed)
         if not k:
-            return Scored(np.empty(0, np.int64), np.empty(0))
+            return _NOTHING
         tail = self._in_tail(query, k, selected.mask)
         if self.main is None:
             return tail
@@ -115,6 +116,8 @@ class Contents:
 
     def _in_tail(self, query: NDArray[np.float64], k: int, mask: BoolArray | None) -> Scored:
         start, vectors = self.merged, self.tail.values
+        if not len(vectors):
+            return _NOTHING
         # Not a BLAS product: its threads wait for each other for milliseconds on a busy machine.
         narrow = query.astype(np.float32)
         rows = np.arange(len(vectors)) if mask is None else np.flatnonzero(mask[start:])

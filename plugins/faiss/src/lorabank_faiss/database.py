@@ -10,7 +10,8 @@ from lorabank.types.space import EmbeddingSpace
 from lorabank_faiss import schema
 from lorabank_faiss.contents import Contents
 from lorabank_faiss.faults import translated
-from lorabank_faiss.reading import ReaderPool, State
+from lorabank_faiss.pool import ReaderPool
+from lorabank_faiss.reading import State
 from lorabank_faiss.settings import Settings
 from lorabank_faiss.shards import Shards
 from lorabank_faiss.snapshots import Snapshots

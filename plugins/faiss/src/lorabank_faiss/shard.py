@@ -16,7 +16,8 @@ from lorabank.types.pattern import Match, Pattern
 from lorabank.types.query import PatternFilter
 from lorabank_faiss.catching import agrees, catch_up, units_by_key
 from lorabank_faiss.contents import Contents, Scored
-from lorabank_faiss.reading import State, by_key, state_of, transaction
+from lorabank_faiss.pool import transaction
+from lorabank_faiss.reading import State, by_key, state_of
 from lorabank_faiss.rwlock import ReadersWriterLock
 from lorabank_faiss.threads import single
 

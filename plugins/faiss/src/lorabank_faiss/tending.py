@@ -11,7 +11,8 @@ from lorabank.types.space import EmbeddingSpace
 from lorabank_faiss.building import Builder
 from lorabank_faiss.contents import Contents
 from lorabank_faiss.database import Database
-from lorabank_faiss.reading import State, state_of, transaction
+from lorabank_faiss.pool import transaction
+from lorabank_faiss.reading import State, state_of
 from lorabank_faiss.shard import Shard
 from lorabank_faiss.threads import single
 from lorabank_faiss.transaction import bound_space
