@@ -49,6 +49,13 @@ class ExperienceReplay:
         """Number of users with feedback in it."""
         return len(self._users)
 
+    def batches(self, user_key: str | None = None) -> int:
+        """Number of batches held, of one user or of all."""
+        if user_key is None:
+            return len(self._batches)
+        history = self._users.get(user_key)
+        return len(history.batches) if history else 0
+
     def add(self, user_key: str, feedback: Feedback, now: float) -> None:
         """Keep a copy of a batch; ``now`` in unix seconds. Supplied negatives are not kept."""
         if not self._config.enabled:

@@ -1,0 +1,102 @@
+"""One writing thread per process: commits that arrive together share one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from lorabank.errors import StoreClosedError, StoreError
+from lorabank.stores.sqlite.faults import translated
+
+# Writes per transaction: enough to share an fsync, few enough to keep each wait short.
+GROUP = 256
+
+Write = Callable[[sqlite3.Connection], Any]
+
+
+@dataclass(slots=True)
+class _Request:
+    write: Write
+    done: anyio.Event = field(default_factory=anyio.Event)
+    result: Any = None
+    error: Exception | None = None
+
+
+class Writer:
+    """Runs writes in order. Belongs to one event loop; `run` must be running."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._requests: deque[_Request] = deque()
+        self._arrived = anyio.Event()
+        self._thread = anyio.CapacityLimiter(1)
+        self._closed = False
+
+    async def write(self, write: Write) -> Any:
+        """Do a write and return what it returns, once it is on disk.
+
+        If this is cancelled, the write happens entirely or not at all.
+
+        Raises:
+            StoreError: the write's own, or the transaction's; then nothing was written.
+        """
+        if self._closed:
+            raise StoreClosedError("the adapter store is closed")
+        request = _Request(write)
+        self._requests.append(request)
+        self._arrived.set()
+        await request.done.wait()
+        if request.error is not None:
+            raise request.error
+        return request.result
+
+    async def run(self) -> None:
+        """Serve requests until closed."""
+        while not self._closed or self._requests:
+            await self._arrived.wait()
+            self._arrived = anyio.Event()
+            while self._requests:
+                size = min(GROUP, len(self._requests))
+                group = [self._requests.popleft() for _ in range(size)]
+                # Shielded: a group that was taken must be answered.
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(self._commit, group, limiter=self._thread)
+                for request in group:
+                    request.done.set()
+
+    def close(self) -> None:
+        """Take no more; what was taken is still written."""
+        self._closed = True
+        self._arrived.set()
+
+    def _commit(self, group: list[_Request]) -> None:
+        """One transaction; a write that refuses is undone alone."""
+        try:
+            with translated():
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    for request in group:
+                        self._attempt(request)
+                    self._db.execute("COMMIT")
+                except BaseException:
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
+                    raise
+        except StoreError as exc:
+            for request in group:
+                request.error = exc
+
+    def _attempt(self, request: _Request) -> None:
+        self._db.execute("SAVEPOINT request")
+        try:
+            request.result = request.write(self._db)
+        except StoreError as exc:
+            self._db.execute("ROLLBACK TO request")
+            request.error = exc
+        self._db.execute("RELEASE request")
