@@ -35,8 +35,8 @@ __all__ = [
     "StoreClosedError",
     "StoreError",
     "StoreUnavailableError",
-    "VersionConflictError",
     "UnknownBackendError",
+    "VersionConflictError",
 ]
 
 

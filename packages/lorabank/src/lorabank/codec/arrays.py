@@ -10,7 +10,7 @@ import numpy as np
 
 from lorabank.errors import CodecError
 
-_CODES = {np.dtype(np.float32): 1, np.dtype(np.int64): 2}
+_CODES: dict[np.dtype[Any], int] = {np.dtype(np.float32): 1, np.dtype(np.int64): 2}
 _DTYPES = {code: dtype for dtype, code in _CODES.items()}
 
 

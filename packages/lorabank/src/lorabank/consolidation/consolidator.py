@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar, TypeVarTuple
 
@@ -21,8 +21,8 @@ from lorabank.consolidation.training import Schedule, fit_epochs
 from lorabank.errors import CapabilityError
 from lorabank.numerics.lora import Matrices, initial_matrices
 from lorabank.protocols import ReasoningBank
-from lorabank.replay import ExperienceReplay
 from lorabank.types.arrays import IntArray
+from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool
 from lorabank.types.skill import ConsolidationCriteria, Evidence, Prior, Skill
 from lorabank.types.weights import Weights
@@ -66,13 +66,11 @@ class Consolidator:
         self,
         config: EngineConfig,
         pool: ItemPool | None,
-        replay: ExperienceReplay,
         clock: Clock,
         threads: anyio.CapacityLimiter,
     ) -> None:
         self._config = config
         self._pool = pool
-        self._replay = replay
         self._clock = clock
         self._threads = threads
 
@@ -80,6 +78,7 @@ class Consolidator:
         self,
         bank: ReasoningBank,
         criteria: ConsolidationCriteria,
+        experiences: Mapping[str, Sequence[Feedback]],
         on_progress: OnProgress | None,
     ) -> ConsolidationReport:
         """Group, train, prove, store.
@@ -90,7 +89,7 @@ class Consolidator:
         started = self._clock.monotonic()
         grouping = bank.auto_consolidate(self._config.namespace, criteria)
         found = await within(GROUPING_DEADLINE, grouping, "auto_consolidate")
-        task = await self._task()
+        task = await self._task(experiences)
         trained: dict[str, _Trained] = {}
         reports = []
         for skill in found.skills:
@@ -109,10 +108,9 @@ class Consolidator:
             seconds=self._clock.monotonic() - started,
         )
 
-    async def _task(self) -> Task | None:
+    async def _task(self, experiences: Mapping[str, Sequence[Feedback]]) -> Task | None:
         """The local feedback as arrays; None if there is nothing to train on."""
-        snapshot = self._replay.snapshot(self._clock.wall())
-        rows = await self._in_thread(collect_rows, snapshot, self._config.objective)
+        rows = await self._in_thread(collect_rows, experiences, self._config.objective)
         if rows is None:
             return None
         settings = self._config.contrastive

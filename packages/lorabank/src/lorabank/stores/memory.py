@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from lorabank.adapter import Adapter
 from lorabank.config import ReplayConfig
@@ -24,6 +25,8 @@ class MemoryAdapterStore:
         self._dead: dict[int, tuple[Pattern, str]] = {}
         self._replay = ExperienceReplay(replay or ReplayConfig())
         self._forgotten: dict[str, float] = {}
+        # User keys of the episodes that were handed out, in case their rows vanish.
+        self._handed_out: dict[int, str] = {}
         self._next = 0
         self._now = 0.0
         self._closed = False
@@ -70,16 +73,22 @@ class MemoryAdapterStore:
         """See `AdapterStore.queued`."""
         self._require_open()
         check_count(limit, "limit")
-        return [QueuedEpisode(n, p) for n, p in list(self._queue.items())[:limit]]
+        found = list(islice(self._queue.items(), limit))
+        self._handed_out.update((number, pattern.user_key) for number, pattern in found)
+        return [QueuedEpisode(number, pattern) for number, pattern in found]
 
     async def settle(self, numbers: Sequence[int], dead: str | None = None) -> list[str]:
-        """See `AdapterStore.settle`. In one process nothing vanishes in between."""
+        """See `AdapterStore.settle`."""
         self._require_open()
+        gone = set()
         for number in numbers:
             pattern = self._queue.pop(number, None)
-            if pattern is not None and dead is not None:
+            user_key = self._handed_out.pop(number, None)
+            if pattern is None and user_key is not None:
+                gone.add(user_key)
+            elif pattern is not None and dead is not None:
                 self._dead[number] = (pattern, dead)
-        return []
+        return sorted(gone)
 
     async def experiences(self) -> Mapping[str, Sequence[Feedback]]:
         """See `AdapterStore.experiences`."""
