@@ -50,6 +50,6 @@ def make_trial() -> Callable[[Mapping[tuple[str, float], float]], TrialOutcome]:
             ArmOutcome(parameter, factor, default_loss - 2.0 * effect)
             for (parameter, factor), effect in effects.items()
         )
-        return TrialOutcome(default_loss, 1.5, 2.0, 4, arms)
+        return TrialOutcome(default_loss, 1.5, 2.0, 4, arms, DEFAULTS)
 
     return make

@@ -41,6 +41,7 @@ def trial_outcome(trial: Trial, batch: Batch, scale: float, reference_loss: floa
             for arm, loss in zip(trial.arms, losses, strict=True)
             if arm.parameter not in ("default", "frozen")
         ),
+        defaults=trial.defaults,
     )
 
 

@@ -97,7 +97,8 @@ class Consolidator:
             report, result = await self._learn(skill, parent, task, criteria, on_progress)
             if result is not None:
                 trained[skill.id] = result
-            await self._store(bank, skill, result)
+            if report.evidence is not None:
+                await self._store(bank, skill, result)
             reports.append(report)
         created = sum(skill.passed or skill.id in trained for skill in found.skills)
         return ConsolidationReport(
@@ -231,7 +232,11 @@ class Consolidator:
         return _Trained(prior, candidate)
 
     async def _store(self, bank: ReasoningBank, skill: Skill, result: _Trained | None) -> None:
-        """Store what is backed by evidence; retire what no longer is."""
+        """Store what was proved here; retire what was not.
+
+        Groups that could not be trained here are left as the bank keeps them, with weights that
+        somebody else may have proved.
+        """
         if result is not None:
             await bank.put_skill(replace(skill, prior=result.prior))
         elif skill.passed:

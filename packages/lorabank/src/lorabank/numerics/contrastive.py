@@ -131,9 +131,9 @@ class ContrastiveBatch:
         return target, others
 
     def _row_losses(self, target: AnyFloatArray, others: AnyFloatArray) -> AnyFloatArray:
-        rest = log_sum_exp(others)
-        total = np.logaddexp(target, rest)
-        losses: AnyFloatArray = total - np.where(self.liked, target, rest)
+        """-log p or -log(1 - p), both as softplus, so that tiny ones do not cancel to zero."""
+        margin = target - log_sum_exp(others)
+        losses: AnyFloatArray = np.logaddexp(0, np.where(self.liked, -margin, margin))
         return losses
 
     def _row_gradients(self, target: AnyFloatArray, others: AnyFloatArray) -> AnyFloatArray:
@@ -147,7 +147,8 @@ class ContrastiveBatch:
         total = np.logaddexp(target, rest)
         p = np.exp(target - total)
         c = np.where(self.liked, -np.exp(rest - total), p)
-        G = self.T - np.exp(others - rest[:, None]) @ self.negatives.vectors
+        peak = np.where(np.isneginf(rest), 0, rest)
+        G = self.T - np.exp(others - peak[:, None]) @ self.negatives.vectors
         G *= (self.calibration.tau * c)[:, None]
         return G
 

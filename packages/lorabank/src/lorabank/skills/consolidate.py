@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lorabank.skills.grouping import EVERYONE, Group, group_users
 from lorabank.statistics import arm_effects, choose_hints, clustered_means
-from lorabank.types.hyperparameters import Hyperparameters
+from lorabank.types.hyperparameters import DEFAULTS, Hyperparameters
 from lorabank.types.pattern import OBJECTIVES, Outcome, Pattern
 from lorabank.types.skill import ConsolidationCriteria, Evidence, Skill
 from lorabank.types.space import EmbeddingSpace
@@ -108,7 +108,8 @@ def _skill(
     objective, group, users, episodes = part
     evidence = _evidence(part, level)
     patterns = [pattern for pattern, _ in episodes]
-    effects = arm_effects(patterns, confidence=level)
+    defaults = _usual_defaults(patterns)
+    effects = arm_effects(patterns, defaults, confidence=level)
     everyone = group.name == EVERYONE
     return Skill(
         id=skill_id(objective, group.name),
@@ -123,7 +124,7 @@ def _skill(
         user_keys=tuple(users),
         created_at=now,
         parent_id=None if everyone else skill_id(objective, EVERYONE),
-        hints=choose_hints(effects, _usual_defaults(patterns)),
+        hints=choose_hints(effects, defaults),
         effects=effects,
     )
 
@@ -146,7 +147,6 @@ def _reaches(episodes: Sequence[tuple[Pattern, Outcome]], criteria: Consolidatio
 
 
 def _usual_defaults(patterns: Sequence[Pattern]) -> Hyperparameters:
-    """What the trials' factors multiply: the settings most used where nothing was hinted."""
-    plain = Counter(p.hyperparameters for p in patterns if p.selection in ("default", "holdout"))
-    usual = plain or Counter(p.hyperparameters for p in patterns)
-    return max(usual, key=lambda settings: (usual[settings], repr(settings)))
+    """The settings around which most trials ran."""
+    usual = Counter(p.trial.defaults for p in patterns if p.trial is not None)
+    return max(usual, key=lambda settings: (usual[settings], repr(settings)), default=DEFAULTS)

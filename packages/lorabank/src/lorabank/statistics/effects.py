@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from lorabank.statistics.clusters import clustered_means
 from lorabank.types.arrays import IntArray
+from lorabank.types.hyperparameters import Hyperparameters
 from lorabank.types.pattern import Pattern
 from lorabank.types.strategy import ArmEffect
 
 MIN_USERS = 5
-# A relative effect beyond this counts as this, in both directions. The bound is fixed beforehand,
-# so that one absurd loss can't decide and the interval stays honest (its subject is the mean of
-# the bounded effect); an arm that ruins some users still shows it.
-EFFECT_LIMIT = 0.5
+# A relative effect beyond this counts as this, in both directions: one absurd loss can't bring a
+# hint about, and holds one back only while few users have tried the arm. The bound is fixed
+# beforehand, so the interval stays honest (its subject is the mean of the bounded effect), and an
+# arm that ruins some users still shows it.
+EFFECT_LIMIT = 0.25
 _EPSILON = 1e-12
 
 
@@ -31,7 +33,11 @@ class _Table(NamedTuple):
 
 
 def arm_effects(
-    patterns: Iterable[Pattern], *, confidence: float = 0.95, min_users: int = MIN_USERS
+    patterns: Iterable[Pattern],
+    defaults: Hyperparameters,
+    *,
+    confidence: float = 0.95,
+    min_users: int = MIN_USERS,
 ) -> tuple[ArmEffect, ...]:
     """Mean effect of each arm against the default, best first.
 
@@ -41,13 +47,14 @@ def arm_effects(
 
     Args:
         patterns: those without a trial are passed over.
+        defaults: what the arms' factors multiply; trials around other settings are passed over.
         confidence: of all two-sided intervals together (Bonferroni over the arms looked at).
         min_users: arms tried by fewer users are left out.
 
     Returns:
         ordered by their lower bounds.
     """
-    table = _tabulate(patterns)
+    table = _tabulate(patterns, defaults)
     if not table.keys:
         return ()
     means = clustered_means(table.effect, table.arm, table.user, len(table.keys))
@@ -73,9 +80,13 @@ def arm_effects(
     return tuple(sorted(effects, key=lambda e: (-e.lower, e.parameter, e.factor)))
 
 
-def _tabulate(patterns: Iterable[Pattern]) -> _Table:
+def _tabulate(patterns: Iterable[Pattern], defaults: Hyperparameters) -> _Table:
     # Flat lists of plain numbers: this runs on the way of an update, over thousands of arms.
-    trials = [(p.user_key, p.trial) for p in patterns if p.trial is not None]
+    trials = [
+        (p.user_key, p.trial)
+        for p in patterns
+        if p.trial is not None and p.trial.defaults == defaults
+    ]
     arms = [arm for _, trial in trials for arm in trial.arms]
     keys: dict[tuple[str, float], int] = {}
     arm = [keys.setdefault((a.parameter, a.factor), len(keys)) for a in arms]

@@ -36,10 +36,10 @@ def learn(
     Args:
         matches: the most similar patterns, for the caller to see.
         evidence: similar patterns with trials, of one objective.
-        defaults: what effects are relative to.
+        defaults: what effects are relative to; trials around other settings are no evidence.
         confidence: of all intervals together.
     """
-    effects = arm_effects((match.pattern for match in evidence), confidence=confidence)
+    effects = arm_effects((match.pattern for match in evidence), defaults, confidence=confidence)
     hints = choose_hints(effects, defaults)
     return Strategy(
         hints=hints, effects=effects, patterns=tuple(matches), confidence=hints.confidence

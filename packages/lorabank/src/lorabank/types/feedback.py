@@ -117,16 +117,16 @@ def create_adapter_feedback(
         InvalidInputError: a value outside its range, or more than one observation.
     """
     reward = watch_reward(completion_rate, rating, rewatch)
-    feedback = Feedback(
-        x,
+    inputs = as_matrix(x, "feedback.x")
+    if len(inputs) != 1:
+        raise InvalidInputError("feedback.x", inputs.shape, "one vector: an event is one event")
+    return Feedback(
+        inputs,
         target,
         items=None if items is None else np.atleast_1d(np.asarray(items)),
         reward=[reward],
         negatives=negatives,
     )
-    if len(feedback) != 1:
-        raise InvalidInputError("x", feedback.x.shape, "one vector: a watch event is one event")
-    return feedback
 
 
 def _as_items(items: ArrayLike | None, count: int) -> IntArray | None:

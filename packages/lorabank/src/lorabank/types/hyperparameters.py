@@ -35,6 +35,9 @@ class Hyperparameters:
         check_count(self.steps, "steps", low=1)
 
 
+DEFAULTS = Hyperparameters()
+
+
 @dataclass(frozen=True, slots=True)
 class Hints:
     """What a bank suggests; ``None`` means "no evidence, keep the default".

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lorabank.types.arrays import FloatArray, as_vector, frozen
 from lorabank.types.checks import check_choice, check_count, check_number, check_text
-from lorabank.types.hyperparameters import Hyperparameters, Selection
+from lorabank.types.hyperparameters import DEFAULTS, Hyperparameters, Selection
 
 OBJECTIVES = ("mse", "contrastive")
 SELECTIONS = ("default", "hinted", "explored", "holdout")
@@ -68,6 +68,8 @@ class TrialOutcome:
         reference_loss: the same for the calibrated identity.
         updates: how many updates the arms were held for.
         arms: one entry per alternative.
+        defaults: the settings that the arms' factors multiply: effects around other settings
+            say nothing about these.
     """
 
     default_loss: float
@@ -75,6 +77,7 @@ class TrialOutcome:
     reference_loss: float
     updates: int
     arms: tuple[ArmOutcome, ...]
+    defaults: Hyperparameters = DEFAULTS
 
     def __post_init__(self) -> None:
         for field in ("default_loss", "frozen_loss", "reference_loss"):

@@ -1,0 +1,218 @@
+"""Whatever the bytes: a value or a CodecError, in bounded memory, and nothing is executed."""
+
+from __future__ import annotations
+
+import struct
+import tracemalloc
+import zlib
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.streams import Drifting, config_of, new_adapter, step
+
+from lorabank.adapter import Adapter
+from lorabank.codec import FORMAT_VERSION, decode
+from lorabank.codec.structure import MAX_DEPTH
+from lorabank.errors import CodecError
+from lorabank.types.pattern import Pattern
+from lorabank.types.skill import Skill
+
+laws = settings(max_examples=300, deadline=None, derandomize=True)
+HEADER = 10
+KINDS: dict[str, Any] = {"adapter": Adapter, "pattern": Pattern, "skill": Skill}
+
+
+def signed(body: bytes, code: int = 1, version: int = FORMAT_VERSION) -> bytes:
+    """A valid envelope: only the body is hostile."""
+    return struct.pack("<4sBBI", b"LoRA", version, code, zlib.crc32(body)) + body
+
+
+def refused_or_read(data: bytes) -> None:
+    for kind, cls in KINDS.items():
+        try:
+            decode(cls, kind, data)
+        except CodecError:
+            continue
+
+
+def sample() -> bytes:
+    config, stream = config_of("mse", 0.1, 1.0), Drifting("mse", 0, leak=0.2, gain=1.0)
+    adapter = new_adapter(config)
+    return step(adapter, stream.draw(0, 3, stream.rng), config).adapter.to_bytes()
+
+
+SAMPLE = sample()
+BODY = SAMPLE[HEADER:]
+
+
+@laws
+@given(st.binary(max_size=300))
+def test_random_bytes(data: bytes) -> None:
+    with pytest.raises(CodecError):
+        Adapter.from_bytes(data)
+
+
+@laws
+@given(st.binary(max_size=300), st.integers(1, 3))
+def test_random_bodies_in_a_valid_envelope(body: bytes, code: int) -> None:
+    refused_or_read(signed(body, code))
+
+
+@laws
+@given(st.integers(0, 8 * len(SAMPLE) - 1))
+def test_any_flipped_bit_is_noticed(bit: int) -> None:
+    data = bytearray(SAMPLE)
+    data[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(CodecError):
+        Adapter.from_bytes(bytes(data))
+
+
+@laws
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=4))
+def test_changed_bytes_under_a_recomputed_checksum(changes: list[tuple[int, int]]) -> None:
+    body = bytearray(BODY)
+    for place, value in changes:
+        body[place % len(body)] = value
+        body[-1 - place % len(body)] = value
+    refused_or_read(signed(bytes(body)))
+
+
+def test_truncation_at_every_length() -> None:
+    lengths = [*range(600), *range(600, len(SAMPLE), 61)]
+    for length in lengths:
+        with pytest.raises(CodecError):
+            Adapter.from_bytes(SAMPLE[:length])
+        with pytest.raises(CodecError):
+            Adapter.from_bytes(signed(BODY[:length]))
+
+
+def test_something_after_the_end() -> None:
+    with pytest.raises(CodecError):
+        Adapter.from_bytes(SAMPLE + b"\0")
+    with pytest.raises(CodecError):
+        Adapter.from_bytes(signed(BODY + b"\0"))
+
+
+def test_a_future_version_says_so() -> None:
+    with pytest.raises(CodecError, match=r"version 2 is not known here .* upgrade lorabank"):
+        Adapter.from_bytes(signed(BODY, version=2))
+
+
+def test_another_kind_says_so() -> None:
+    with pytest.raises(CodecError, match="kind 1 is not the pattern kind"):
+        decode(Pattern, "pattern", SAMPLE)
+
+
+@pytest.mark.parametrize("data", [None, "LoRA", 3, [1, 2]])
+def test_no_bytes_at_all(data: Any) -> None:
+    with pytest.raises(CodecError, match="bytes are needed"):
+        Adapter.from_bytes(data)
+
+
+def array_of(shape: tuple[int, ...], data: bytes, dimensions: int | None = None) -> bytes:
+    count = len(shape) if dimensions is None else dimensions
+    return struct.pack(f"<B{len(shape)}I", count, *shape) + data
+
+
+def in_place_of_a(ext: msgpack.ExtType) -> bytes:
+    """The sample with another extension value as its matrix A."""
+    record = msgpack.unpackb(BODY)
+    record[1][0] = ext
+    return signed(msgpack.packb(record))
+
+
+@pytest.mark.parametrize("code", [0, 2, 5, 127])
+def test_other_extension_types(code: int) -> None:
+    with pytest.raises(CodecError, match=f"extension type {code}"):
+        Adapter.from_bytes(in_place_of_a(msgpack.ExtType(code, b"\1\0\0\0\0")))
+
+
+def test_timestamps_are_not_built() -> None:
+    stamp = b"\xd6\xff\0\0\0\0"
+    with pytest.raises(CodecError):
+        Adapter.from_bytes(signed(stamp))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\1",
+        array_of((), b"", 0),
+        array_of((1, 1, 1), bytes(4), 3),
+        array_of((2**32 - 1, 2**32 - 1), bytes(4)),
+        array_of((2**31, 2), b""),  # 2**34 bytes, 0 in 32 bits
+        array_of((2**32 - 1, 0), b""),
+        array_of((0, 0), b""),
+        array_of((2,), bytes(7)),
+        array_of((1,), bytes.fromhex("0000c07f")),  # NaN
+        array_of((1,), bytes.fromhex("0000807f")),  # infinity
+    ],
+)
+def test_impossible_arrays(data: bytes) -> None:
+    with pytest.raises(CodecError):
+        Adapter.from_bytes(in_place_of_a(msgpack.ExtType(1, data)))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x91" * (MAX_DEPTH + 1) + b"\xc0",
+        b"\x91" * 100_000,
+        b"\xdd\xff\xff\xff\xff",
+        b"\xdd\x00\x01\x86\xa0" * 20_000,
+        b"\xdc\xff\xff" * 30_000 + bytes(70_000),
+        b"\xdf\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+        b"\xdb\xff\xff\xff\xff",
+        b"\xc9\xff\xff\xff\xff\x01",
+        b"\xc1",
+        b"\xa2\xff\xff",
+    ],
+)
+def test_hostile_structure_costs_no_more_memory_than_its_own_size(body: bytes) -> None:
+    data = signed(body)
+    tracemalloc.start()
+    try:
+        refused_or_read(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * len(data) + 200_000
+
+
+@pytest.mark.parametrize("key", [1, None, "__class__", "__reduce__", b"x", 1.5])
+def test_maps_are_refused_whatever_their_keys(key: Any) -> None:
+    for record in ({key: 1}, [{key: 1}], [[[{key: "os.system"}]]]):
+        with pytest.raises(CodecError, match="a map is not part of the format"):
+            Adapter.from_bytes(signed(msgpack.packb(record)))
+
+
+def test_pickles_and_the_like_are_just_damaged_bytes() -> None:
+    for data in (b"\x80\x04cos\nsystem\n(S'true'\ntR.", b"\x93NUMPY\x01\x00", b"{}", b"LoRA"):
+        refused_or_read(data)
+        refused_or_read(signed(data))
+
+
+@laws
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**63), 2**64 - 1)
+        | st.floats()
+        | st.text(max_size=5)
+        | st.binary(max_size=5),
+        lambda inner: st.lists(inner, max_size=16),
+        max_leaves=40,
+    ),
+    st.integers(0, 20),
+)
+def test_well_formed_values_of_the_wrong_shape(value: Any, place: int) -> None:
+    refused_or_read(signed(msgpack.packb(value)))
+    record = msgpack.unpackb(BODY)
+    record[place % len(record)] = value
+    refused_or_read(signed(msgpack.packb(record)))

@@ -1,0 +1,93 @@
+"""What is written is read back bit by bit, and what can't be read back is not written."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from tests.support.strategies import adapters, patterns, skills
+from tests.support.streams import config_of, new_adapter
+
+from lorabank.adapter import Adapter
+from lorabank.codec import decode, encode
+from lorabank.errors import CodecError
+from lorabank.types.hyperparameters import Hints
+from lorabank.types.pattern import Pattern
+from lorabank.types.skill import Skill
+
+laws = settings(max_examples=60, deadline=None, derandomize=True)
+
+
+def assert_same_bits(one: Any, other: Any) -> None:
+    assert type(one) is type(other)
+    if is_dataclass(one):
+        for field in fields(one):
+            assert_same_bits(getattr(one, field.name), getattr(other, field.name))
+    elif isinstance(one, tuple):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_same_bits(a, b)
+    elif isinstance(one, np.ndarray):
+        assert one.dtype == other.dtype == np.float32
+        np.testing.assert_array_equal(one.view(np.uint32), other.view(np.uint32))
+        assert not other.flags.writeable
+        assert other.flags.aligned
+    else:
+        assert repr(one) == repr(other)
+
+
+@laws
+@given(adapters())
+def test_an_adapter_is_read_back_bit_by_bit(adapter: Adapter) -> None:
+    data = adapter.to_bytes()
+    assert_same_bits(adapter, Adapter.from_bytes(data))
+    assert Adapter.from_bytes(data).to_bytes() == data
+
+
+@laws
+@given(patterns)
+def test_a_pattern_is_read_back_bit_by_bit(pattern: Pattern) -> None:
+    assert_same_bits(pattern, decode(Pattern, "pattern", encode(pattern, "pattern")))
+
+
+@laws
+@given(skills())
+def test_a_skill_is_read_back_bit_by_bit(skill: Skill) -> None:
+    assert_same_bits(skill, decode(Skill, "skill", encode(skill, "skill")))
+
+
+@pytest.mark.parametrize("view", [bytes, bytearray, memoryview])
+def test_any_kind_of_bytes_will_do(view: Any) -> None:
+    adapter = new_adapter(config_of("mse", 0.1, 1.0))
+    assert_same_bits(adapter, Adapter.from_bytes(view(adapter.to_bytes())))
+    spread = bytearray(2 * len(adapter.to_bytes()))
+    spread[::2] = adapter.to_bytes()
+    assert_same_bits(adapter, Adapter.from_bytes(memoryview(spread)[::2]))  # type: ignore[arg-type]
+
+
+def test_a_decoded_adapter_does_not_hold_on_to_the_bytes() -> None:
+    adapter = new_adapter(config_of("mse", 0.1, 1.0))
+    data = bytearray(adapter.to_bytes())
+    decoded = Adapter.from_bytes(data)  # type: ignore[arg-type]
+    data[:] = bytes(len(data))
+    np.testing.assert_array_equal(decoded.A, adapter.A)
+
+
+@settings(max_examples=5, deadline=None, derandomize=True)
+@given(skills())
+def test_what_could_not_be_read_back_is_not_written(skill: Skill) -> None:
+    impossible: list[dict[str, Any]] = [
+        {"hints": Hints(learning_rate=float("nan"))},
+        {"hints": Hints(confidence=float("inf"))},
+        {"hints": Hints(steps=2**70)},
+        {"hints": Hints(reasons=("\ud800",))},
+        {"passed": 1},
+        {"user_keys": (3,)},
+        {"effects": ({"a": 1},)},
+    ]
+    for change in impossible:
+        with pytest.raises(CodecError):
+            encode(replace(skill, **change), "skill")
