@@ -119,7 +119,7 @@ class Delivery:
         if error is None:
             await self._settle(len(batch))
         elif not isinstance(error, PERMANENT):
-            return await self._note_failure(error)
+            return await self._note_failure(batch[0], error)
         elif len(batch) == 1:
             await self._bury(batch[0], error)
         else:
@@ -134,7 +134,7 @@ class Delivery:
             elif isinstance(error, PERMANENT):
                 await self._bury(pattern, error)
             else:
-                return await self._note_failure(error)
+                return await self._note_failure(pattern, error)
         return True
 
     async def _attempt(self, batch: Sequence[Pattern]) -> Exception | None:
@@ -156,12 +156,11 @@ class Delivery:
         log.error("episode is undeliverable", pattern_id=pattern.id, reason=str(error))
         await self._queue.bury(f"{type(error).__name__}: {error}")
 
-    async def _note_failure(self, error: Exception) -> bool:
+    async def _note_failure(self, pattern: Pattern, error: Exception) -> bool:
         self._breaker.failure()
         log.warning("delivery failed, it will be tried again", error=repr(error))
         if not isinstance(error, PASSING):
             self._unknown_failures += 1
             if self._unknown_failures >= UNKNOWN_FAILURES:
-                (pattern,) = await self._queue.first(1)
                 await self._bury(pattern, error)
         return False

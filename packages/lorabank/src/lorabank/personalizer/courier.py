@@ -17,12 +17,16 @@ class StoreQueue:
 
     Episodes committed by other processes are delivered too, by whoever looks first; ids make a
     double delivery a single one.
+
+    A user may be forgotten between reading the episodes and delivering them. The store tells so
+    when they are settled; then the bank is told to forget once more, until it has done so.
     """
 
     def __init__(self, store: AdapterStore, forget_again: ForgetAgain) -> None:
         self._store = store
         self._forget_again = forget_again
         self._first: list[QueuedEpisode] = []
+        self._late: set[str] = set()
         self._changed = anyio.Event()
 
     def notify(self) -> None:
@@ -32,7 +36,7 @@ class StoreQueue:
 
     async def wait_for_some(self) -> None:
         """See `EpisodeQueue.wait_for_some`."""
-        while True:
+        while not self._late:
             changed = self._changed
             if await self._store.queued(1):
                 return
@@ -40,30 +44,39 @@ class StoreQueue:
 
     async def emptied(self) -> None:
         """Wait until nothing waits."""
+        # Wakes the loop: other processes' episodes come without notice.
+        self.notify()
         while True:
             changed = self._changed
-            if not await self._store.queued(1):
+            if not self._late and not await self._store.queued(1):
                 return
             await changed.wait()
 
     async def first(self, limit: int) -> Sequence[Pattern]:
         """See `EpisodeQueue.first`."""
+        await self._forget_late()
         self._first = await self._store.queued(limit)
+        if not self._first:
+            self.notify()
         return [episode.pattern for episode in self._first]
 
     async def delivered(self, count: int) -> None:
-        """See `EpisodeQueue.delivered`.
-
-        A user may have been forgotten between reading the episodes and delivering them: then the
-        bank is told to forget once more.
-        """
+        """See `EpisodeQueue.delivered`."""
         done, self._first = self._first[:count], self._first[count:]
-        for user_key in await self._store.settle([episode.number for episode in done]):
-            await self._forget_again(user_key)
-        self.notify()
+        await self._settle(done, None)
+        await self._forget_late()
 
     async def bury(self, reason: str) -> None:
         """See `EpisodeQueue.bury`."""
         done, self._first = self._first[:1], self._first[1:]
-        await self._store.settle([episode.number for episode in done], dead=reason)
+        await self._settle(done, reason)
+
+    async def _settle(self, done: Sequence[QueuedEpisode], reason: str | None) -> None:
+        self._late.update(await self._store.settle(done, reason))
         self.notify()
+
+    async def _forget_late(self) -> None:
+        for user_key in sorted(self._late):
+            await self._forget_again(user_key)
+            self._late.discard(user_key)
+            self.notify()

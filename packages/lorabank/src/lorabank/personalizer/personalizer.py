@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import anyio
-from anyio.abc import TaskGroup
 from numpy.typing import ArrayLike
 
 from lorabank.adaptation.preparation import context_of
 from lorabank.adapter import Adapter
+from lorabank.background import background
 from lorabank.clock import Clock
 from lorabank.config import EngineConfig
 from lorabank.consolidation import ConsolidationReport, Progress
 from lorabank.engine import EngineStats, LoRAPersonalizationEngine, UpdateReport
-from lorabank.errors import (
-    InvalidInputError,
-    StoreUnavailableError,
-    VersionConflictError,
-)
+from lorabank.errors import InvalidInputError, StoreUnavailableError, VersionConflictError
 from lorabank.logs import get_logger
+from lorabank.personalizer.adapters import Adapters
 from lorabank.personalizer.courier import StoreQueue
 from lorabank.personalizer.forgetting import forget_in_bank, is_gone_from_bank
-from lorabank.personalizer.hot import Hot, HotAdapters
+from lorabank.personalizer.hot import Hot
 from lorabank.personalizer.locks import KeyedLocks
 from lorabank.personalizer.ranking import Ranked, rank_candidates
 from lorabank.personalizer.receipt import ForgetReceipt
+from lorabank.personalizer.upkeep import Upkeep
 from lorabank.protocols import ReasoningBank
 from lorabank.stores import AdapterStore, Change, Experience, StoreCounts, open_adapter_store
 from lorabank.types.arrays import FloatArray, as_matrix, as_vector
-from lorabank.types.checks import check_text
+from lorabank.types.checks import check_count, check_number, check_positive, check_text
 from lorabank.types.feedback import Feedback
 from lorabank.types.identifiers import user_key
 from lorabank.types.items import ItemPool
@@ -56,19 +54,24 @@ class Personalizer:
         clock: Clock,
         *,
         hot_adapters: int,
+        fresh_for: float,
         concurrency: int,
         patience: float,
     ) -> None:
+        check_count(hot_adapters, "hot_adapters", low=1)
+        check_number(fresh_for, "fresh_for", low=0.0)
+        check_count(concurrency, "concurrency", low=1)
+        check_positive(patience, "patience")
         self._engine = engine
         self._store = store
         self._items = items
         self._clock = clock
-        self._hot = HotAdapters(hot_adapters)
+        self._adapters = Adapters(engine, store, clock, capacity=hot_adapters, fresh_for=fresh_for)
         self._locks = KeyedLocks()
         self._admission = anyio.CapacityLimiter(concurrency)
         self._patience = patience
         self._queue = StoreQueue(store, self._forget_again)
-        self._rebuild = anyio.Event()
+        self._upkeep = Upkeep(engine, self._queue, clock, self.consolidate)
 
     @classmethod
     @asynccontextmanager
@@ -81,6 +84,7 @@ class Personalizer:
         items: ItemPool | None = None,
         clock: Clock | None = None,
         hot_adapters: int = 10_000,
+        fresh_for: float = 5.0,
         concurrency: int = 256,
         patience: float = 30.0,
     ) -> AsyncIterator[Personalizer]:
@@ -93,11 +97,14 @@ class Personalizer:
             items: the pool of items.
             clock: where time comes from.
             hot_adapters: adapters kept in memory.
+            fresh_for: seconds by which `transform` and `rank` may lag behind what *other*
+                processes have stored, at most; this process's own updates are seen at once.
             concurrency: updates under way at once; more callers wait for their turn.
-            patience: seconds that `learn` waits for its turn and for other writers, at most.
+            patience: seconds that `learn` waits for its turn, and that it goes on computing
+                again against other writers.
 
         Raises:
-            InvalidInputError: a URL that is none.
+            InvalidInputError: a URL that is none, or a setting out of range.
             StoreError: the store can't be opened.
             BankError: the bank can't be opened.
         """
@@ -108,21 +115,24 @@ class Personalizer:
             items=items,
             clock=clock,
         )
-        async with _opened(store, config) as opened, engine, anyio.create_task_group() as tasks:
+        async with _opened(store, config) as opened, engine, background() as tasks:
             personalizer = cls(
                 engine,
                 opened,
                 items,
                 clock,
                 hot_adapters=hot_adapters,
+                fresh_for=fresh_for,
                 concurrency=concurrency,
                 patience=patience,
             )
-            personalizer._start(tasks, config.consolidate_every)
             try:
+                if engine.has_reasoning_bank():
+                    personalizer._upkeep.start(tasks, config.consolidate_every)
                 yield personalizer
             finally:
-                await personalizer._drain()
+                if engine.has_reasoning_bank():
+                    await personalizer._upkeep.drain()
                 tasks.cancel_scope.cancel()
 
     # ---- what applications call -----------------------------------------------------------
@@ -131,24 +141,31 @@ class Personalizer:
         """Learn from feedback. What this returns from is stored, and survives the process.
 
         If another process changed the adapter meanwhile, the update is computed again on the
-        fresh one, so no update is lost and none is counted twice.
+        fresh one, so no update is lost and none is counted twice. If this is cancelled, the
+        feedback was learned entirely or not at all.
 
         Raises:
             InvalidInputError: the feedback; nothing was changed.
-            StoreUnavailableError: no turn, or no success against other writers, within patience.
+            StoreUnavailableError: no turn, or no success against other writers, within patience,
+                or a passing fault of the store; nothing was changed.
             StoreError: the store failed; nothing was changed.
         """
+        check_text(user_id, "user_id")
         if not isinstance(feedback, Feedback):
             raise InvalidInputError("feedback", feedback, "a Feedback")
-        try:
-            with anyio.fail_after(self._patience):
-                async with self._locks.hold(user_id), self._admission:
-                    return await self._learn(user_id, feedback)
-        except TimeoutError as exc:
-            raise StoreUnavailableError(
-                f"no turn within {self._patience:g} s: callers outrun this machine; "
-                "send fewer at once, or raise 'patience'"
-            ) from exc
+        deadline = anyio.current_time() + self._patience
+        async with AsyncExitStack() as turn:
+            await self._take_turn(turn, user_id)
+            while True:
+                hot = await self._adapters.to_update(user_id, context_of(feedback))
+                try:
+                    return await self._update(user_id, hot, feedback)
+                except VersionConflictError as exc:
+                    log.debug("adapter changed elsewhere, computing the update again")
+                    if anyio.current_time() > deadline:
+                        raise StoreUnavailableError(
+                            f"other processes kept changing this adapter for {self._patience:g} s"
+                        ) from exc
 
     async def transform(self, user_id: str, X: ArrayLike) -> FloatArray:
         """The user's view of embeddings (dim,) or (n, dim), float32 of the same shape.
@@ -156,16 +173,19 @@ class Personalizer:
         A user without an adapter is served as a new one would be; nothing is stored.
 
         Raises:
-            InvalidInputError: wrong dimension, NaN or infinity.
+            InvalidInputError: wrong dimension, NaN or infinity; or the stored adapter is of
+                another space or objective than the config.
+            StoreError: the store failed.
         """
+        check_text(user_id, "user_id")
         inputs = as_matrix(X, "X", self._engine.config.space.dim)
-        hot = await self._adapter(user_id, inputs.mean(axis=0))
-        return hot.adapter.transform(X)
+        adapter = await self._adapters.to_serve(user_id, inputs.mean(axis=0))
+        return adapter.transform(X)
 
     async def rank(
         self, user_id: str, context: ArrayLike, candidates: ArrayLike | None = None, k: int = 10
     ) -> list[Ranked]:
-        """The k best candidates for a context, best first.
+        """The k best candidates for a context, best first, equal ones by position.
 
         Args:
             user_id: whose adapter is used.
@@ -174,18 +194,20 @@ class Personalizer:
             k: at most this many.
 
         Raises:
-            InvalidInputError: bad context or candidates, a negative k.
+            InvalidInputError: bad context or candidates, a negative k; or as for `transform`.
+            StoreError: the store failed.
         """
+        check_text(user_id, "user_id")
         vector = as_vector(context, "context", self._engine.config.space.dim)
-        hot = await self._adapter(user_id, vector)
-        return rank_candidates(hot.adapter, vector, candidates, self._items, k)
+        adapter = await self._adapters.to_serve(user_id, vector)
+        return rank_candidates(adapter, vector, candidates, self._items, k)
 
     async def forget(self, user_id: str) -> ForgetReceipt:
         """Remove everything of a user, look whether it is gone, and say so.
 
-        The user's turn is waited for. Episodes made before this moment are refused from now on,
+        The user's turn is waited for. Episodes made up to this moment are refused from now on,
         also if they arrive late. Skills that the user is in are removed, and rebuilt from the
-        others in the background.
+        others in the background. Without a receipt, do it again: it is never too often.
 
         Raises:
             StoreError: the store failed; do it again.
@@ -194,14 +216,17 @@ class Personalizer:
         check_text(user_id, "user_id")
         key = user_key(user_id, self._engine.config.user_key_secret)
         async with self._locks.hold(user_id):
-            self._hot.drop(user_id)
-            removed = await self._store.forget(user_id, key, self._clock.wall())
+            try:
+                removed = await self._store.forget(user_id, key, self._clock.wall())
+            finally:
+                # Afterwards, so that nothing read before can come back.
+                self._adapters.drop(user_id)
+                self._queue.notify()
             patterns, skills = await forget_in_bank(self._engine, user_id, key)
+            if skills:
+                self._upkeep.rebuild()
             remaining = await self._store.remains(user_id, key)
             gone = await is_gone_from_bank(self._engine, key)
-        if skills:
-            self._rebuild.set()
-        self._queue.notify()
         verified = remaining.total == 0 and gone
         return ForgetReceipt(key, removed, patterns, skills, remaining, verified)
 
@@ -215,8 +240,9 @@ class Personalizer:
 
         Raises:
             BankError: no bank is connected, or it failed.
+            StoreError: the store failed.
         """
-        experiences = await self._store.experiences()
+        experiences = await self._store.experiences(self._clock.wall())
         return await self._engine.consolidate_adaptation_patterns(
             criteria, experiences=experiences, on_progress=on_progress
         )
@@ -227,92 +253,48 @@ class Personalizer:
 
     # ---- inside ---------------------------------------------------------------------------
 
-    async def _learn(self, user_id: str, feedback: Feedback) -> UpdateReport:
-        while True:
-            hot = await self._adapter(user_id, context_of(feedback))
-            try:
-                return await self._update(user_id, hot, feedback)
-            except VersionConflictError:
-                log.debug("adapter changed elsewhere, computing the update again")
+    async def _take_turn(self, turn: AsyncExitStack, user_id: str) -> None:
+        """The user's lock, then a place among the updates under way, within patience."""
+        try:
+            with anyio.fail_after(self._patience):
+                await turn.enter_async_context(self._locks.hold(user_id))
+                await turn.enter_async_context(self._admission)
+        except TimeoutError as exc:
+            raise StoreUnavailableError(
+                f"no turn within {self._patience:g} s: callers outrun this machine; "
+                "send fewer at once, or raise 'patience'"
+            ) from exc
 
     async def _update(self, user_id: str, hot: Hot, feedback: Feedback) -> UpdateReport:
         key = user_key(user_id, self._engine.config.user_key_secret)
 
         async def commit(updated: Adapter, finished: Pattern | None) -> None:
-            await self._store.commit(
+            revision = await self._store.commit(
                 Change(
                     adapter=updated,
                     user_key=key,
-                    expected=hot.adapter.version if hot.stored else None,
+                    expected=hot.revision,
                     episodes=() if finished is None else (finished,),
                     experience=Experience(key, feedback, self._clock.wall()),
                 )
             )
+            self._adapters.keep(user_id, updated, revision)
 
-        # Until the commit has returned, what is stored is not known: read it again if it fails.
-        self._hot.drop(user_id)
-        adapter, report = await self._engine.update_adapter(hot.adapter, feedback, commit=commit)
-        self._hot.put(user_id, Hot(adapter, stored=True))
+        try:
+            _, report = await self._engine.update_adapter(hot.adapter, feedback, commit=commit)
+        except BaseException:
+            # It may be that the store holds another adapter by now.
+            self._adapters.drop(user_id)
+            raise
         if report.finished is not None:
             self._queue.notify()
         return report
 
-    async def _adapter(self, user_id: str, context: FloatArray) -> Hot:
-        hot = self._hot.get(user_id)
-        if hot is not None:
-            return hot
-        stored = await self._store.get(user_id)
-        if stored is not None:
-            hot = Hot(stored, stored=True)
-        else:
-            adapter = await self._engine.create_adapter(user_id, context=context)
-            hot = Hot(adapter, stored=False)
-        self._hot.put(user_id, hot)
-        return hot
-
     async def _forget_again(self, key: str) -> None:
         """Episodes of a user who was forgotten while they were being delivered."""
-        await forget_in_bank(self._engine, None, key)
-
-    def _start(self, tasks: TaskGroup, consolidate_every: float | None) -> None:
-        if self._engine.has_reasoning_bank():
-            tasks.start_soon(self._deliver)
-            tasks.start_soon(self._rebuild_skills)
-            if consolidate_every is not None:
-                tasks.start_soon(self._consolidate_periodically, consolidate_every)
-
-    async def _deliver(self) -> None:
-        """Deliver what is committed, for as long as the personalizer is open."""
-        while True:
-            try:
-                await self._engine.deliver_from(self._queue)
-            except Exception:
-                log.exception("delivery stopped, it starts again")
-                await self._clock.sleep(1.0)
-
-    async def _rebuild_skills(self) -> None:
-        while True:
-            await self._rebuild.wait()
-            self._rebuild = anyio.Event()
-            await self._consolidate_in_background()
-
-    async def _consolidate_periodically(self, pause: float) -> None:
-        while True:
-            await self._clock.sleep(pause)
-            await self._consolidate_in_background()
-
-    async def _consolidate_in_background(self) -> None:
-        try:
-            await self.consolidate()
-        except Exception:
-            log.exception("consolidation failed")
-
-    async def _drain(self) -> None:
-        """Give the bank what it will still take; the rest stays in the store."""
-        if not self._engine.has_reasoning_bank():
-            return
-        with anyio.move_on_after(self._engine.config.outbox.drain, shield=True):
-            await self._queue.emptied()
+        _, skills = await forget_in_bank(self._engine, None, key)
+        if skills:
+            self._upkeep.rebuild()
 
 
 @asynccontextmanager

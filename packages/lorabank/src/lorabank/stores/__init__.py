@@ -7,6 +7,7 @@ from lorabank.stores.base import (
     ForgetCounts,
     QueuedEpisode,
     StoreCounts,
+    Stored,
 )
 from lorabank.stores.memory import MemoryAdapterStore
 from lorabank.stores.open import open_adapter_store
@@ -19,5 +20,6 @@ __all__ = [
     "MemoryAdapterStore",
     "QueuedEpisode",
     "StoreCounts",
+    "Stored",
     "open_adapter_store",
 ]

@@ -4,10 +4,14 @@ Laws that hold for every implementation:
 
 - `commit` is one transaction: adapter, episodes and experience are all there or none is. What it
   returned from survives the process if the store is durable.
-- `commit` compares and swaps: it raises `VersionConflictError`, and changes nothing, unless the
-  stored adapter's version is the expected one (None: no adapter is stored).
+- `commit` compares and swaps: it raises `VersionConflictError`, and changes nothing, unless what
+  is stored has the expected revision (None: no adapter is stored). Each commit gives a revision
+  that the user never had before. The adapter's own version would not do: it begins again when a
+  user is forgotten and comes back, and an adapter kept from before would pass for the new one.
+- Cancelling a write leaves the old state or the new one, and what was cancelled before it began
+  never happens later.
 - Queued episodes are read in the order in which they were committed, and stay until `settle`.
-- A user key that was forgotten refuses episodes made before that moment.
+- A user key that was forgotten refuses episodes made up to that moment.
 - Faults are `StoreError`s: `StoreUnavailableError` if trying again later may work,
   `StoreClosedError` after `aclose`.
 """
@@ -33,13 +37,21 @@ class Experience:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """An adapter as a store holds it; ``revision`` is what the next commit must expect."""
+
+    adapter: Adapter
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What one commit writes.
 
     Attributes:
         adapter: the new adapter.
         user_key: keyed hash of its user.
-        expected: version that must be stored now; None if there must be none.
+        expected: revision that must be stored now; None if there must be none.
         episodes: finished episodes to queue for the bank.
         experience: feedback for the replay, or None.
     """
@@ -88,14 +100,14 @@ class StoreCounts:
 class AdapterStore(Protocol):
     """Adapters of many users, with their outbox and replay. See the module's laws."""
 
-    async def get(self, user_id: str) -> Adapter | None:
-        """The user's adapter, or None."""
+    async def get(self, user_id: str) -> Stored | None:
+        """The user's adapter with its revision, or None."""
         ...
 
-    async def commit(self, change: Change) -> None:
-        """Write all of a change or nothing.
+    async def commit(self, change: Change) -> int:
+        """Write all of a change or nothing; returns the new revision.
 
-        Raises: VersionConflictError if the stored version is not the expected one.
+        Raises: VersionConflictError if the stored revision is not the expected one.
         """
         ...
 
@@ -111,16 +123,17 @@ class AdapterStore(Protocol):
         """The oldest episodes that wait, at most ``limit``."""
         ...
 
-    async def settle(self, numbers: Sequence[int], dead: str | None = None) -> list[str]:
+    async def settle(self, episodes: Sequence[QueuedEpisode], dead: str | None = None) -> list[str]:
         """Take episodes off the queue: delivered, or put aside as ``dead`` with a reason.
 
-        Returns the user keys of those that were gone already: their users were forgotten while
-        the delivery was under way, so the bank must be told to forget them again.
+        Those that somebody else took off meanwhile are left as they are. Returns the keys of the
+        users who were forgotten since their episode was made: the bank was given something that
+        it must forget again.
         """
         ...
 
-    async def experiences(self) -> Mapping[str, Sequence[Feedback]]:
-        """The replay: each (hashed) user's batches, oldest first."""
+    async def experiences(self, now: float) -> Mapping[str, Sequence[Feedback]]:
+        """The replay: each (hashed) user's batches that are young enough at ``now``, in order."""
         ...
 
     async def forget(self, user_id: str, user_key: str, now: float) -> ForgetCounts:

@@ -26,8 +26,8 @@ async def open_adapter_store(
         StoreError: the file is damaged, read-only, or of another kind or version.
     """
     parsed = BankUrl.parse(url)
-    if parsed.options or parsed.netloc:
-        raise InvalidInputError("store", url, "neither host nor options")
+    if parsed.options or parsed.netloc or "#" in url or "?" in url:
+        raise InvalidInputError("store", url, "neither host, options nor fragment")
     settings = replay or ReplayConfig()
     if parsed.scheme == "memory" and not parsed.path:
         store = MemoryAdapterStore(settings)

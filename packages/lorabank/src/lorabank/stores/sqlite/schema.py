@@ -14,10 +14,10 @@ BUSY = 15.0
 TABLES = """
 CREATE TABLE adapters (
     user_id TEXT PRIMARY KEY,
-    user_key TEXT NOT NULL,
     version INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
     body BLOB NOT NULL
-) WITHOUT ROWID;
+);
 CREATE TABLE episodes (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     user_key TEXT NOT NULL,
@@ -34,7 +34,7 @@ CREATE TABLE replay (
     size INTEGER NOT NULL,
     body BLOB NOT NULL
 );
-CREATE INDEX replay_by_user ON replay (user_key, number);
+CREATE INDEX replay_by_user ON replay (user_key, number, rows);
 CREATE INDEX replay_by_age ON replay (created_at);
 CREATE TABLE replay_total (size INTEGER NOT NULL);
 INSERT INTO replay_total VALUES (0);
@@ -53,9 +53,10 @@ def connect(path: str) -> sqlite3.Connection:
     """A connection in autocommit mode, safe to hand from thread to thread one at a time."""
     db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
     try:
-        db.execute("PRAGMA journal_mode = WAL")
         # FULL: a commit that returned survives power loss, not only the death of the process.
         db.execute("PRAGMA synchronous = FULL")
+        # What is deleted is overwritten: a forgotten user's bytes don't stay in free pages.
+        db.execute("PRAGMA secure_delete = ON")
     except sqlite3.Error:
         db.close()
         raise
@@ -69,24 +70,39 @@ def create_or_check(db: sqlite3.Connection, path: str) -> None:
         StoreError: it says which.
         sqlite3.Error: what SQLite itself finds.
     """
+    # Looked at before anything is written: another application's file stays as it is.
+    _is_new(db, path)
+    db.execute("PRAGMA journal_mode = WAL")
     db.execute("BEGIN IMMEDIATE")
     try:
-        (kind,) = db.execute("PRAGMA application_id").fetchone()
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables == 0:
+        if _is_new(db, path):
             for statement in _statements():
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {VERSION}")
-        elif kind != APPLICATION_ID:
-            raise StoreError(f"{path} is a database of something else: choose another file")
-        elif version != VERSION:
-            raise StoreError(f"{path} has format version {version}, this is {VERSION}: upgrade")
         db.execute("COMMIT")
     except BaseException:
-        db.execute("ROLLBACK")
+        if db.in_transaction:
+            db.execute("ROLLBACK")
         raise
+
+
+def _is_new(db: sqlite3.Connection, path: str) -> bool:
+    """Whether the file is still empty.
+
+    Raises:
+        StoreError: it is not ours, or of another version.
+    """
+    (kind,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables == 0 and kind in (0, APPLICATION_ID):
+        return True
+    if kind != APPLICATION_ID:
+        raise StoreError(f"{path} is a database of something else: choose another file")
+    if version != VERSION:
+        raise StoreError(f"{path} has format version {version}, this is {VERSION}: upgrade")
+    return False
 
 
 def _statements() -> list[str]:

@@ -11,18 +11,18 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from lorabank.adapter import Adapter
-from lorabank.codec import decode
+from lorabank.background import background
 from lorabank.config import ReplayConfig
 from lorabank.errors import CodecError, StoreClosedError, StoreError
-from lorabank.stores.base import Change, ForgetCounts, QueuedEpisode, StoreCounts
+from lorabank.stores.base import Change, ForgetCounts, QueuedEpisode, StoreCounts, Stored
+from lorabank.stores.memory import check_page
 from lorabank.stores.sqlite import reads, writes
 from lorabank.stores.sqlite.faults import translated
+from lorabank.stores.sqlite.records import change_record
 from lorabank.stores.sqlite.schema import connect, create_or_check
-from lorabank.stores.sqlite.writer import Writer
-from lorabank.types.checks import check_count
+from lorabank.stores.sqlite.writer import CLOSED, Writer
+from lorabank.types.checks import check_count, check_text
 from lorabank.types.feedback import Feedback
-from lorabank.types.pattern import Pattern
 
 T = TypeVar("T")
 
@@ -35,18 +35,20 @@ async def open_sqlite_store(path: str, replay: ReplayConfig) -> AsyncIterator[Sq
         StoreError: damaged, read-only, or of another kind or version.
     """
     reading, writing = await anyio.to_thread.run_sync(_connect, path)
-    writer = Writer(writing)
+    writer = Writer(writing, path)
     store = SqliteAdapterStore(reading, writer, replay, path)
     try:
-        async with anyio.create_task_group() as tasks:
+        async with background() as tasks:
             tasks.start_soon(writer.run)
             try:
+                if not replay.enabled:
+                    await writer.write(writes.write_without_replay)
                 yield store
             finally:
                 await store.aclose()
     finally:
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(_disconnect, reading, writing)
+            await store.disconnect()
 
 
 class SqliteAdapterStore:
@@ -61,63 +63,61 @@ class SqliteAdapterStore:
         self._path = path
         self._thread = anyio.CapacityLimiter(1)
         self._closed = False
-        # User keys of the episodes that were handed out, in case their rows vanish.
-        self._handed_out: dict[int, str] = {}
 
-    async def get(self, user_id: str) -> Adapter | None:
+    async def get(self, user_id: str) -> Stored | None:
         """See `AdapterStore.get`."""
-        body = await self._read(partial(reads.read_adapter, user_id=user_id))
-        return None if body is None else self._decoded(Adapter, "adapter", body)
+        check_text(user_id, "user_id")
+        return await self._read(partial(reads.read_adapter, user_id=user_id))
 
-    async def commit(self, change: Change) -> None:
+    async def commit(self, change: Change) -> int:
         """See `AdapterStore.commit`. On disk, with an fsync, when it returns."""
-        await self._writer.write(partial(writes.write_change, change=change, replay=self._replay))
+        record = change_record(change, with_experience=self._replay.enabled)
+        write = partial(writes.write_change, change=record, replay=self._replay)
+        revision: int = await self._writer.write(write)
+        return revision
 
     async def delete(self, user_id: str) -> bool:
         """See `AdapterStore.delete`."""
-        statement = "DELETE FROM adapters WHERE user_id = ?"
-        removed = await self._writer.write(lambda db: db.execute(statement, (user_id,)).rowcount)
-        return bool(removed)
+        check_text(user_id, "user_id")
+        removed: bool = await self._writer.write(partial(writes.write_deleted, user_id=user_id))
+        return removed
 
     async def scan(self, after: str | None, limit: int) -> list[str]:
         """See `AdapterStore.scan`."""
-        check_count(limit, "limit")
+        check_page(after, limit)
         return await self._read(partial(reads.read_users, after=after, limit=limit))
 
     async def queued(self, limit: int) -> list[QueuedEpisode]:
         """See `AdapterStore.queued`."""
         check_count(limit, "limit")
-        rows = await self._read(partial(reads.read_queue, limit=limit))
-        self._handed_out.update((number, user_key) for number, user_key, _ in rows)
-        return [
-            QueuedEpisode(number, self._decoded(Pattern, "pattern", body))
-            for number, _, body in rows
-        ]
+        return await self._read(partial(reads.read_queue, limit=limit))
 
-    async def settle(self, numbers: Sequence[int], dead: str | None = None) -> list[str]:
+    async def settle(self, episodes: Sequence[QueuedEpisode], dead: str | None = None) -> list[str]:
         """See `AdapterStore.settle`."""
-        write = partial(writes.write_settled, numbers=numbers, dead=dead)
-        gone: list[int] = await self._writer.write(write)
-        keys = {self._handed_out[number] for number in gone if number in self._handed_out}
-        for number in numbers:
-            self._handed_out.pop(number, None)
-        return sorted(keys)
+        write = partial(writes.write_settled, episodes=tuple(episodes), dead=dead)
+        late: list[str] = await self._writer.write(write)
+        return late
 
-    async def experiences(self) -> Mapping[str, Sequence[Feedback]]:
+    async def experiences(self, now: float) -> Mapping[str, Sequence[Feedback]]:
         """See `AdapterStore.experiences`."""
         found: dict[str, list[Feedback]] = {}
-        for user_key, body in await self._read(reads.read_experiences):
-            found.setdefault(user_key, []).append(self._decoded(Feedback, "feedback", body))
+        after, since = ("", 0), now - self._replay.ttl
+        while page := await self._read(partial(reads.read_experiences, after=after, since=since)):
+            for user_key, _, feedback in page:
+                found.setdefault(user_key, []).append(feedback)
+            after = page[-1][:2]
         return found
 
     async def forget(self, user_id: str, user_key: str, now: float) -> ForgetCounts:
         """See `AdapterStore.forget`."""
+        check_text(user_id, "user_id")
         write = partial(writes.write_forgotten, user_id=user_id, user_key=user_key, now=now)
         counts: ForgetCounts = await self._writer.write(write)
         return counts
 
     async def remains(self, user_id: str, user_key: str) -> ForgetCounts:
         """See `AdapterStore.remains`."""
+        check_text(user_id, "user_id")
         return await self._read(partial(reads.read_remains, user_id=user_id, user_key=user_key))
 
     async def counts(self) -> StoreCounts:
@@ -125,24 +125,32 @@ class SqliteAdapterStore:
         return await self._read(reads.read_counts)
 
     async def aclose(self) -> None:
-        """See `AdapterStore.aclose`. What was accepted is written first."""
+        """See `AdapterStore.aclose`. What was accepted is still written."""
         self._closed = True
         self._writer.close()
 
+    async def disconnect(self) -> None:
+        """Close the file, after the last read. The writer must have ended."""
+        self._closed = True
+        await anyio.to_thread.run_sync(self._disconnect_now, limiter=self._thread)
+
+    def _disconnect_now(self) -> None:
+        self._reading.close()
+        self._writer.disconnect()
+
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:
-            raise StoreClosedError("the adapter store is closed")
+            raise StoreClosedError(CLOSED)
         return await anyio.to_thread.run_sync(self._read_now, read, limiter=self._thread)
 
     def _read_now(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        with translated(self._path):
-            return read(self._reading)
-
-    def _decoded(self, cls: type[T], kind: str, body: bytes) -> T:
+        if self._closed:
+            raise StoreClosedError(CLOSED)
         try:
-            return decode(cls, kind, body)
+            with translated(self._path):
+                return read(self._reading)
         except CodecError as exc:
-            raise StoreError(f"{self._path} holds a damaged {kind}: {exc}") from exc
+            raise StoreError(f"{self._path} holds a damaged record: {exc}") from exc
 
 
 def _connect(path: str) -> tuple[sqlite3.Connection, sqlite3.Connection]:
@@ -154,8 +162,3 @@ def _connect(path: str) -> tuple[sqlite3.Connection, sqlite3.Connection]:
         except BaseException:
             writing.close()
             raise
-
-
-def _disconnect(reading: sqlite3.Connection, writing: sqlite3.Connection) -> None:
-    reading.close()
-    writing.close()

@@ -11,16 +11,17 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from lorabank.errors import StoreClosedError, StoreError
+from lorabank.errors import StoreClosedError
 from lorabank.stores.sqlite.faults import translated
 
 # Writes per transaction: enough to share an fsync, few enough to keep each wait short.
 GROUP = 256
+CLOSED = "the adapter store is closed"
 
 Write = Callable[[sqlite3.Connection], Any]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Request:
     write: Write
     done: anyio.Event = field(default_factory=anyio.Event)
@@ -31,8 +32,9 @@ class _Request:
 class Writer:
     """Runs writes in order. Belongs to one event loop; `run` must be running."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, path: str) -> None:
         self._db = db
+        self._path = path
         self._requests: deque[_Request] = deque()
         self._arrived = anyio.Event()
         self._thread = anyio.CapacityLimiter(1)
@@ -41,44 +43,68 @@ class Writer:
     async def write(self, write: Write) -> Any:
         """Do a write and return what it returns, once it is on disk.
 
-        If this is cancelled, the write happens entirely or not at all.
+        Cancelled before its turn, the write never happens; after that, it is waited for.
 
         Raises:
             StoreError: the write's own, or the transaction's; then nothing was written.
         """
         if self._closed:
-            raise StoreClosedError("the adapter store is closed")
+            raise StoreClosedError(CLOSED)
         request = _Request(write)
         self._requests.append(request)
         self._arrived.set()
-        await request.done.wait()
+        try:
+            await request.done.wait()
+        except BaseException:
+            if request in self._requests:
+                self._requests.remove(request)
+            else:
+                with anyio.CancelScope(shield=True):
+                    await request.done.wait()
+            raise
         if request.error is not None:
             raise request.error
         return request.result
 
     async def run(self) -> None:
-        """Serve requests until closed."""
-        while not self._closed or self._requests:
-            await self._arrived.wait()
-            self._arrived = anyio.Event()
+        """Serve requests until closed. Once this has ended, every request is answered."""
+        try:
+            while not self._closed or self._requests:
+                await self._arrived.wait()
+                self._arrived = anyio.Event()
+                while self._requests:
+                    await self._serve_group()
+        finally:
+            self._closed = True
             while self._requests:
-                size = min(GROUP, len(self._requests))
-                group = [self._requests.popleft() for _ in range(size)]
-                # Shielded: a group that was taken must be answered.
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(self._commit, group, limiter=self._thread)
-                for request in group:
-                    request.done.set()
+                request = self._requests.popleft()
+                request.error = StoreClosedError(CLOSED)
+                request.done.set()
 
     def close(self) -> None:
         """Take no more; what was taken is still written."""
         self._closed = True
         self._arrived.set()
 
-    def _commit(self, group: list[_Request]) -> None:
-        """One transaction; a write that refuses is undone alone."""
+    def disconnect(self) -> None:
+        """Close the connection; `run` must have ended."""
+        self._db.close()
+
+    async def _serve_group(self) -> None:
+        size = min(GROUP, len(self._requests))
+        group = [self._requests.popleft() for _ in range(size)]
         try:
-            with translated():
+            # Shielded: a group that was taken must be answered.
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._commit, group, limiter=self._thread)
+        finally:
+            for request in group:
+                request.done.set()
+
+    def _commit(self, group: list[_Request]) -> None:
+        """One transaction; a write that fails is undone alone, if SQLite can go on."""
+        try:
+            with translated(self._path):
                 self._db.execute("BEGIN IMMEDIATE")
                 try:
                     for request in group:
@@ -88,15 +114,19 @@ class Writer:
                     if self._db.in_transaction:
                         self._db.execute("ROLLBACK")
                     raise
-        except StoreError as exc:
+        except Exception as exc:  # noqa: BLE001 - raised again by each request's `write`
             for request in group:
                 request.error = exc
 
     def _attempt(self, request: _Request) -> None:
         self._db.execute("SAVEPOINT request")
         try:
-            request.result = request.write(self._db)
-        except StoreError as exc:
+            with translated(self._path):
+                request.result = request.write(self._db)
+        except Exception as exc:
+            # A full disk or a damaged page ends the transaction, and so everybody's write.
+            if not self._db.in_transaction:
+                raise
             self._db.execute("ROLLBACK TO request")
             request.error = exc
         self._db.execute("RELEASE request")

@@ -2,55 +2,59 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Sequence
 
-from lorabank.codec import encode
 from lorabank.config import ReplayConfig
 from lorabank.errors import VersionConflictError
-from lorabank.stores.base import Change, Experience, ForgetCounts
+from lorabank.stores.base import ForgetCounts, QueuedEpisode
 from lorabank.stores.memory import conflict
+from lorabank.stores.sqlite.records import ChangeRecord, ExperienceRecord
 
 
-def write_change(db: sqlite3.Connection, change: Change, replay: ReplayConfig) -> None:
-    """All of a change.
+def write_change(db: sqlite3.Connection, change: ChangeRecord, replay: ReplayConfig) -> int:
+    """All of a change; the new revision.
 
     Raises:
         VersionConflictError: before anything was written.
     """
-    adapter = change.adapter
-    row = db.execute(
-        "SELECT version FROM adapters WHERE user_id = ?", (adapter.user_id,)
-    ).fetchone()
-    stored = None if row is None else row[0]
-    if stored != change.expected:
-        raise VersionConflictError(conflict(adapter.user_id, stored, change.expected))
-    db.execute(
-        "INSERT OR REPLACE INTO adapters VALUES (?, ?, ?, ?)",
-        (adapter.user_id, change.user_key, adapter.version, adapter.to_bytes()),
-    )
-    since = _forgotten_since(db, change.user_key)
-    for pattern in change.episodes:
-        if pattern.created_at >= since:
-            db.execute(
-                "INSERT INTO episodes (user_key, body) VALUES (?, ?)",
-                (pattern.user_key, encode(pattern, "pattern")),
-            )
-    if change.experience is not None and replay.enabled:
+    # Random, so that it never comes back: not after a delete, not in another process.
+    revision = secrets.randbits(62)
+    if change.expected is None:
+        values = (change.user_id, change.version, revision, change.adapter)
+        done = db.execute("INSERT OR IGNORE INTO adapters VALUES (?, ?, ?, ?)", values)
+    else:
+        done = db.execute(
+            "UPDATE adapters SET version = ?, revision = ?, body = ? "
+            "WHERE user_id = ? AND revision = ?",
+            (change.version, revision, change.adapter, change.user_id, change.expected),
+        )
+    if done.rowcount == 0:
+        raise VersionConflictError(conflict(change.user_id))
+    for user_key, created_at, body in change.episodes:
+        if not _is_late(db, user_key, created_at):
+            db.execute("INSERT INTO episodes (user_key, body) VALUES (?, ?)", (user_key, body))
+    if change.experience is not None:
         _write_experience(db, change.experience, replay)
+    return revision
 
 
-def write_settled(db: sqlite3.Connection, numbers: Sequence[int], dead: str | None) -> list[int]:
-    """Take episodes off the queue; the numbers of those that were not there any more."""
-    gone = []
-    for number in numbers:
+def write_settled(
+    db: sqlite3.Connection, episodes: Sequence[QueuedEpisode], dead: str | None
+) -> list[str]:
+    """Take episodes off the queue; the keys of users who were forgotten since they were made."""
+    late = set()
+    for episode in episodes:
+        where = "WHERE number = ? AND dead IS NULL"
         if dead is None:
-            done = db.execute("DELETE FROM episodes WHERE number = ?", (number,))
+            db.execute(f"DELETE FROM episodes {where}", (episode.number,))
         else:
-            done = db.execute("UPDATE episodes SET dead = ? WHERE number = ?", (dead, number))
-        if done.rowcount == 0:
-            gone.append(number)
-    return gone
+            db.execute(f"UPDATE episodes SET dead = ? {where}", (dead, episode.number))
+        pattern = episode.pattern
+        if _is_late(db, pattern.user_key, pattern.created_at):
+            late.add(pattern.user_key)
+    return sorted(late)
 
 
 def write_forgotten(
@@ -62,33 +66,41 @@ def write_forgotten(
         episodes=db.execute("DELETE FROM episodes WHERE user_key = ?", (user_key,)).rowcount,
         experiences=db.execute("DELETE FROM replay WHERE user_key = ?", (user_key,)).rowcount,
     )
-    db.execute("INSERT OR REPLACE INTO forgotten VALUES (?, ?)", (user_key, now))
+    db.execute(
+        "INSERT INTO forgotten VALUES (?, ?) "
+        "ON CONFLICT DO UPDATE SET since = max(since, excluded.since)",
+        (user_key, now),
+    )
     return counts
 
 
-def _forgotten_since(db: sqlite3.Connection, user_key: str) -> float:
-    row = db.execute("SELECT since FROM forgotten WHERE user_key = ?", (user_key,)).fetchone()
-    return 0.0 if row is None else float(row[0])
+def write_deleted(db: sqlite3.Connection, user_id: str) -> bool:
+    """Remove an adapter alone; whether it was there."""
+    return db.execute("DELETE FROM adapters WHERE user_id = ?", (user_id,)).rowcount > 0
 
 
-def _write_experience(db: sqlite3.Connection, new: Experience, replay: ReplayConfig) -> None:
+def write_without_replay(db: sqlite3.Connection) -> None:
+    """The replay is switched off: drop what it held."""
+    db.execute("DELETE FROM replay")
+
+
+def _is_late(db: sqlite3.Connection, user_key: str, created_at: float) -> bool:
+    """Whether the user was forgotten since then."""
+    query = "SELECT 1 FROM forgotten WHERE user_key = ? AND since >= ?"
+    return db.execute(query, (user_key, created_at)).fetchone() is not None
+
+
+def _write_experience(db: sqlite3.Connection, new: ExperienceRecord, replay: ReplayConfig) -> None:
     """Add to the replay, and keep it within its bounds: per user, by age, and in all."""
-    feedback = new.feedback
     db.execute(
-        "INSERT INTO replay (user_key, created_at, rows, size, body) VALUES (?, ?, ?, ?, ?)",
-        (
-            new.user_key,
-            new.created_at,
-            len(feedback),
-            feedback.nbytes,
-            encode(feedback.copy(), "feedback"),
-        ),
+        "INSERT INTO replay (user_key, created_at, rows, size, body) VALUES (?, ?, ?, ?, ?)", new
     )
     _trim_user(db, new.user_key, replay.max_rows_per_user)
     db.execute("DELETE FROM replay WHERE created_at < ?", (new.created_at - replay.ttl,))
     (size,) = db.execute("SELECT size FROM replay_total").fetchone()
     while size > replay.max_bytes:
-        number, first = db.execute("SELECT number, size FROM replay ORDER BY number").fetchone()
+        oldest = "SELECT number, size FROM replay ORDER BY number LIMIT 1"
+        number, first = db.execute(oldest).fetchone()
         db.execute("DELETE FROM replay WHERE number = ?", (number,))
         size -= first
 
@@ -97,10 +109,11 @@ def _trim_user(db: sqlite3.Connection, user_key: str, limit: int) -> None:
     """Keep the newest batches of a user with together at most ``limit`` rows, at least one."""
     newest_first = db.execute(
         "SELECT number, rows FROM replay WHERE user_key = ? ORDER BY number DESC", (user_key,)
-    ).fetchall()
+    )
     total = 0
     for position, (number, rows) in enumerate(newest_first):
         total += rows
         if position > 0 and total > limit:
+            newest_first.close()
             db.execute("DELETE FROM replay WHERE user_key = ? AND number <= ?", (user_key, number))
             return
