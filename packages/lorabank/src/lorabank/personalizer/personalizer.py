@@ -222,6 +222,8 @@ class Personalizer:
                 # Afterwards, so that nothing read before can come back.
                 self._adapters.drop(user_id)
                 self._queue.notify()
+            with anyio.move_on_after(self._engine.config.query.deadline):
+                await self._queue.without(key)
             patterns, skills = await forget_in_bank(self._engine, user_id, key)
             if skills:
                 self._upkeep.rebuild()
