@@ -20,7 +20,7 @@ from lorabank.stores.sqlite import reads, writes
 from lorabank.stores.sqlite.faults import translated
 from lorabank.stores.sqlite.records import change_record
 from lorabank.stores.sqlite.schema import connect, create_or_check
-from lorabank.stores.sqlite.writer import CLOSED, Writer
+from lorabank.stores.sqlite.writer import CLOSED, Write, Writer
 from lorabank.types.checks import check_count, check_text
 from lorabank.types.feedback import Feedback
 
@@ -71,9 +71,7 @@ class SqliteAdapterStore:
 
     async def commit(self, change: Change) -> int:
         """See `AdapterStore.commit`. On disk, with an fsync, when it returns."""
-        record = change_record(change, with_experience=self._replay.enabled)
-        write = partial(writes.write_change, change=record, replay=self._replay)
-        revision: int = await self._writer.write(write)
+        revision: int = await self._writer.prepared(partial(self._prepare, change))
         return revision
 
     async def delete(self, user_id: str) -> bool:
@@ -133,6 +131,11 @@ class SqliteAdapterStore:
         """Close the file, after the last read. The writer must have ended."""
         self._closed = True
         await anyio.to_thread.run_sync(self._disconnect_now, limiter=self._thread)
+
+    def _prepare(self, change: Change) -> Write:
+        """A change as bytes, made in the writing thread."""
+        record = change_record(change, with_experience=self._replay.enabled)
+        return partial(writes.write_change, change=record, replay=self._replay)
 
     def _disconnect_now(self) -> None:
         self._reading.close()

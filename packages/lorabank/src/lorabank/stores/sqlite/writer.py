@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ Write = Callable[[sqlite3.Connection], Any]
 
 @dataclass(slots=True, eq=False)
 class _Request:
-    write: Write
+    prepare: Callable[[], Write]
     done: anyio.Event = field(default_factory=anyio.Event)
     result: Any = None
     error: Exception | None = None
@@ -41,7 +41,11 @@ class Writer:
         self._closed = False
 
     async def write(self, write: Write) -> Any:
-        """Do a write and return what it returns, once it is on disk.
+        """Do a write and return what it returns, once it is on disk. See `prepared`."""
+        return await self.prepared(lambda: write)
+
+    async def prepared(self, prepare: Callable[[], Write]) -> Any:
+        """Do the write that ``prepare`` makes, in the writing thread, before the transaction.
 
         Cancelled before its turn, the write never happens; after that, it is waited for.
 
@@ -50,7 +54,7 @@ class Writer:
         """
         if self._closed:
             raise StoreClosedError(CLOSED)
-        request = _Request(write)
+        request = _Request(prepare)
         self._requests.append(request)
         self._arrived.set()
         try:
@@ -103,26 +107,29 @@ class Writer:
 
     def _commit(self, group: list[_Request]) -> None:
         """One transaction; a write that fails is undone alone, if SQLite can go on."""
+        ready = list(_prepared(group))
+        if not ready:
+            return
         try:
             with translated(self._path):
                 self._db.execute("BEGIN IMMEDIATE")
                 try:
-                    for request in group:
-                        self._attempt(request)
+                    for request, write in ready:
+                        self._attempt(request, write)
                     self._db.execute("COMMIT")
                 except BaseException:
                     if self._db.in_transaction:
                         self._db.execute("ROLLBACK")
                     raise
         except Exception as exc:  # noqa: BLE001 - raised again by each request's `write`
-            for request in group:
+            for request, _ in ready:
                 request.error = exc
 
-    def _attempt(self, request: _Request) -> None:
+    def _attempt(self, request: _Request, write: Write) -> None:
         self._db.execute("SAVEPOINT request")
         try:
             with translated(self._path):
-                request.result = request.write(self._db)
+                request.result = write(self._db)
         except Exception as exc:
             # A full disk or a damaged page ends the transaction, and so everybody's write.
             if not self._db.in_transaction:
@@ -130,3 +137,12 @@ class Writer:
             self._db.execute("ROLLBACK TO request")
             request.error = exc
         self._db.execute("RELEASE request")
+
+
+def _prepared(group: list[_Request]) -> Iterator[tuple[_Request, Write]]:
+    """The requests with their writes; one that can't be prepared has failed."""
+    for request in group:
+        try:
+            yield request, request.prepare()
+        except Exception as exc:  # noqa: BLE001 - raised again by the request's `write`
+            request.error = exc
