@@ -23,6 +23,7 @@ from lorabank.errors import (
 )
 from lorabank.logs import get_logger
 from lorabank.types.pattern import Pattern
+from lorabank.waiting import undisturbed
 
 PERMANENT = (
     BankRejectedError,
@@ -39,7 +40,13 @@ log = get_logger(__name__)
 
 
 class EpisodeQueue(Protocol):
-    """Where episodes wait. Only the delivery loop takes them off."""
+    """Where episodes wait. Only the delivery loop takes them off, or who holds ``sending``.
+
+    Attributes:
+        sending: held while episodes are read, sent and taken off.
+    """
+
+    sending: anyio.Lock
 
     async def wait_for_some(self) -> None:
         """Return once at least one episode waits."""
@@ -82,7 +89,7 @@ class Delivery:
         self._hurry = anyio.Event()
 
     def hurry(self) -> None:
-        """No longer let the breaker's pause hold deliveries back: closing has begun."""
+        """No longer let long pauses hold deliveries back: closing has begun."""
         self._hurry.set()
 
     async def run(self) -> None:
@@ -91,30 +98,37 @@ class Delivery:
         while True:
             await self._queue.wait_for_some()
             await self._wait_for_breaker()
-            if await self._deliver_some():
+            async with self._queue.sending:
+                well = await self._deliver_some()
+            if well:
                 pause = self._config.backoff
+            elif self._hurry.is_set():
+                await self._clock.sleep(self._config.backoff)
             else:
-                await self._clock.sleep(pause)
+                await self._rest(pause)
                 pause = min(2 * pause, self._config.backoff_max)
 
     async def _wait_for_breaker(self) -> None:
         while self._breaker.remaining > 0 and not self._hurry.is_set():
-            async with anyio.create_task_group() as group:
+            await self._rest(self._breaker.remaining)
 
-                async def cancel_in_a_hurry(scope: anyio.CancelScope = group.cancel_scope) -> None:
-                    await self._hurry.wait()
-                    scope.cancel()
+    async def _rest(self, seconds: float) -> None:
+        """Sleep, at most until there is a hurry."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._cancel_in_a_hurry, group.cancel_scope)
+            await self._clock.sleep(seconds)
+            group.cancel_scope.cancel()
 
-                group.start_soon(cancel_in_a_hurry)
-                await self._clock.sleep(self._breaker.remaining)
-                group.cancel_scope.cancel()
+    async def _cancel_in_a_hurry(self, scope: anyio.CancelScope) -> None:
+        await self._hurry.wait()
+        scope.cancel()
 
     async def _deliver_some(self) -> bool:
         """Send a batch (one episode when probing or after a failure); whether all is well."""
         size = self._config.batch if self._breaker.closed and not self._unknown_failures else 1
         batch = await self._queue.first(size)
         if not batch:
-            return True
+            return True  # forgotten meanwhile, or delivered by another process
         error = await self._attempt(batch)
         if error is None:
             await self._settle(len(batch))
@@ -141,7 +155,7 @@ class Delivery:
         """Send under a deadline; any failure is returned, whatever a foreign bank raises."""
         try:
             with anyio.fail_after(self._config.deadline):
-                await self._send(batch)
+                await undisturbed("store_patterns", self._send, batch)
         except Exception as exc:  # noqa: BLE001 - a bank's bug must not end the delivery loop
             return exc
         return None

@@ -51,6 +51,7 @@ class MemoryQueue:
     def __init__(self, dead_letters: int) -> None:
         self._patterns: deque[Pattern] = deque()
         self._changed = anyio.Event()
+        self.sending = anyio.Lock()
         self.delivered_count = 0
         self.dead_count = 0
         self.dead: deque[DeadLetter] = deque(maxlen=dead_letters)
@@ -61,7 +62,7 @@ class MemoryQueue:
     def append(self, patterns: Sequence[Pattern]) -> None:
         """At the end."""
         self._patterns.extend(patterns)
-        self._signal()
+        self.signal()
 
     def snapshot(self) -> tuple[Pattern, ...]:
         """All that wait."""
@@ -85,15 +86,23 @@ class MemoryQueue:
         for _ in range(count):
             self._patterns.popleft()
         self.delivered_count += count
-        self._signal()
+        self.signal()
 
     async def bury(self, reason: str) -> None:
         """See `EpisodeQueue.bury`."""
         self.dead.append(DeadLetter(self._patterns.popleft(), reason))
         self.dead_count += 1
-        self._signal()
+        self.signal()
 
-    def _signal(self) -> None:
+    def forget(self, user_key: str) -> None:
+        """Drop a user's episodes, waiting or dead. Hold ``sending`` meanwhile."""
+        self._patterns = deque(p for p in self._patterns if p.user_key != user_key)
+        dead = [letter for letter in self.dead if letter.pattern.user_key != user_key]
+        self.dead = deque(dead, maxlen=self.dead.maxlen)
+        self.signal()
+
+    def signal(self) -> None:
+        """Wake those who wait for a change."""
         self._changed.set()
         self._changed = anyio.Event()
 
@@ -112,18 +121,28 @@ class Outbox:
         self._queue = MemoryQueue(config.dead_letters)
         self._delivery = Delivery(self._queue, send, config, breaker, clock)
         self._rejected = 0
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._queue)
 
+    @property
+    def _full(self) -> bool:
+        return len(self._queue) >= self._config.capacity
+
     async def offer(self, pattern: Pattern) -> bool:
         """Queue an episode, waiting for room up to the budget; False if it was rejected."""
         with anyio.move_on_after(self._config.budget):
-            while len(self._queue) >= self._config.capacity:
+            while self._full and not self._closed:
                 await self._queue.change()
-        if len(self._queue) >= self._config.capacity:
+        return self.offer_now(pattern)
+
+    def offer_now(self, pattern: Pattern) -> bool:
+        """Queue an episode if there is room; False if it was rejected."""
+        if self._closed or self._full:
             self._rejected += 1
-            log.warning("episode rejected: the outbox is full", capacity=self._config.capacity)
+            reason = "closed" if self._closed else "full"
+            log.warning(f"episode rejected: the outbox is {reason}", pattern_id=pattern.id)
             return False
         self._queue.append([pattern])
         return True
@@ -132,12 +151,22 @@ class Outbox:
         """Queue regardless of capacity: used on close, when nobody can wait any more."""
         self._queue.append(patterns)
 
+    def close(self) -> None:
+        """Reject whatever comes from now on; what is queued stays for the report."""
+        self._closed = True
+        self._queue.signal()
+
+    async def forget(self, user_key: str) -> None:
+        """Drop a user's episodes, queued or dead. A delivery under way is waited for."""
+        async with self._queue.sending:
+            self._queue.forget(user_key)
+
     async def run(self) -> None:
         """The delivery loop; runs until cancelled."""
         await self._delivery.run()
 
     async def drain(self) -> None:
-        """Wait until nothing is left. The breaker's pause does not hold the last tries back."""
+        """Wait until nothing is left. No long pause holds the last tries back."""
         self._delivery.hurry()
         await self.emptied()
 

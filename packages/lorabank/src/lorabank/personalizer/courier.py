@@ -26,7 +26,7 @@ class StoreQueue:
         self._store = store
         self._forget_again = forget_again
         self._first: list[QueuedEpisode] = []
-        self._reading = False
+        self.sending = anyio.Lock()
         self._late: set[str] = set()
         self._changed = anyio.Event()
 
@@ -53,19 +53,11 @@ class StoreQueue:
                 return
             await changed.wait()
 
-    async def without(self, user_key: str) -> None:
-        """Wait until no episode of a user is on its way to the bank."""
-        while self._reading or any(e.pattern.user_key == user_key for e in self._first):
-            await self._changed.wait()
-
     async def first(self, limit: int) -> Sequence[Pattern]:
         """See `EpisodeQueue.first`."""
         await self._forget_late()
-        self._reading = True
-        try:
-            self._first = await self._store.queued(limit)
-        finally:
-            self._reading = False
+        self._first = await self._store.queued(limit)
+        if not self._first:
             self.notify()
         return [episode.pattern for episode in self._first]
 

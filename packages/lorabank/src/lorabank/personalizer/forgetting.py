@@ -23,10 +23,10 @@ async def forget_in_bank(
     if bank is None:
         return None, ()
     namespace, deadline = engine.config.namespace, engine.config.query.deadline
-    skills = await within(deadline, bank.skills(namespace), "skills")
+    skills = await within(deadline, "skills", bank.skills, namespace)
     mine = tuple(skill.id for skill in skills if key in skill.user_keys)
     if user_id is None:
-        return await within(deadline, bank.forget(namespace, key), "forget"), mine
+        return await within(deadline, "forget", bank.forget, namespace, key), mine
     return await engine.forget(user_id), mine
 
 
@@ -42,6 +42,6 @@ async def is_gone_from_bank(engine: LoRAPersonalizationEngine, key: str) -> bool
         k=1,
         where=PatternFilter(user_key=key),
     )
-    found = await within(deadline, bank.retrieve_patterns(query), "retrieve_patterns")
-    skills = await within(deadline, bank.skills(namespace), "skills")
+    found = await within(deadline, "retrieve_patterns", bank.retrieve_patterns, query)
+    skills = await within(deadline, "skills", bank.skills, namespace)
     return not found and not any(key in skill.user_keys for skill in skills)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
@@ -16,7 +16,12 @@ from lorabank.clock import Clock
 from lorabank.config import EngineConfig
 from lorabank.consolidation import ConsolidationReport, Progress
 from lorabank.engine import EngineStats, LoRAPersonalizationEngine, UpdateReport
-from lorabank.errors import InvalidInputError, StoreUnavailableError, VersionConflictError
+from lorabank.errors import (
+    BankUnavailableError,
+    InvalidInputError,
+    StoreUnavailableError,
+    VersionConflictError,
+)
 from lorabank.logs import get_logger
 from lorabank.personalizer.adapters import Adapters
 from lorabank.personalizer.courier import StoreQueue
@@ -70,6 +75,7 @@ class Personalizer:
         self._locks = KeyedLocks()
         self._admission = anyio.CapacityLimiter(concurrency)
         self._patience = patience
+        self._consolidating = anyio.Lock()
         self._queue = StoreQueue(store, self._forget_again)
         self._upkeep = Upkeep(engine, self._queue, clock, self.consolidate)
 
@@ -222,13 +228,12 @@ class Personalizer:
                 # Afterwards, so that nothing read before can come back.
                 self._adapters.drop(user_id)
                 self._queue.notify()
-            with anyio.move_on_after(self._engine.config.query.deadline):
-                await self._queue.without(key)
-            patterns, skills = await forget_in_bank(self._engine, user_id, key)
-            if skills:
-                self._upkeep.rebuild()
-            remaining = await self._store.remains(user_id, key)
-            gone = await is_gone_from_bank(self._engine, key)
+            async with self._no_delivery():
+                patterns, skills = await forget_in_bank(self._engine, user_id, key)
+                if skills:
+                    self._upkeep.rebuild()
+                remaining = await self._store.remains(user_id, key)
+                gone = await is_gone_from_bank(self._engine, key)
         verified = remaining.total == 0 and gone
         return ForgetReceipt(key, removed, patterns, skills, remaining, verified)
 
@@ -244,10 +249,14 @@ class Personalizer:
             BankError: no bank is connected, or it failed.
             StoreError: the store failed.
         """
-        experiences = await self._store.experiences(self._clock.wall())
-        return await self._engine.consolidate_adaptation_patterns(
-            criteria, experiences=experiences, on_progress=on_progress
-        )
+
+        async def experiences() -> Mapping[str, Sequence[Feedback]]:
+            return await self._store.experiences(self._clock.wall())
+
+        async with self._consolidating:
+            return await self._engine.consolidate_adaptation_patterns(
+                criteria, experiences=experiences, on_progress=on_progress
+            )
 
     async def stats(self) -> tuple[EngineStats, StoreCounts]:
         """Counts of the engine since opening, and of the store."""
@@ -266,6 +275,20 @@ class Personalizer:
                 f"no turn within {self._patience:g} s: callers outrun this machine; "
                 "send fewer at once, or raise 'patience'"
             ) from exc
+
+    @asynccontextmanager
+    async def _no_delivery(self) -> AsyncIterator[None]:
+        """Wait for the delivery under way, and keep the next one from beginning."""
+        patience = self._engine.config.outbox.deadline
+        async with AsyncExitStack() as turn:
+            try:
+                with anyio.fail_after(patience):
+                    await turn.enter_async_context(self._queue.sending)
+            except TimeoutError as exc:
+                raise BankUnavailableError(
+                    f"a delivery has been under way for more than {patience:g} s"
+                ) from exc
+            yield
 
     async def _update(self, user_id: str, hot: Hot, feedback: Feedback) -> UpdateReport:
         key = user_key(user_id, self._engine.config.user_key_secret)

@@ -75,12 +75,6 @@ class Feedback:
         arrays = (self.x, self.target, self.items, self.reward)
         return sum(array.nbytes for array in arrays if array is not None)
 
-    def without_negatives(self) -> Feedback:
-        """The same observations without supplied negatives, which the replay does not keep."""
-        if self.negatives is None:
-            return self
-        return Feedback(self.x, self.target, items=self.items, reward=self.reward)
-
     def copy(self) -> Feedback:
         """The same observations in memory of their own, without supplied negatives."""
         return Feedback(

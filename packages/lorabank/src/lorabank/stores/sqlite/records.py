@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lorabank.codec import encode
+from lorabank.config import ReplayConfig
+from lorabank.replay import kept
 from lorabank.stores.base import Change, Experience
 
 
@@ -37,7 +39,7 @@ class ChangeRecord(NamedTuple):
     experience: ExperienceRecord | None
 
 
-def change_record(change: Change, *, with_experience: bool) -> ChangeRecord:
+def change_record(change: Change, replay: ReplayConfig) -> ChangeRecord:
     """A change as bytes.
 
     Raises:
@@ -52,12 +54,12 @@ def change_record(change: Change, *, with_experience: bool) -> ChangeRecord:
         tuple(
             EpisodeRecord(p.user_key, p.created_at, encode(p, "pattern")) for p in change.episodes
         ),
-        _experience_record(experience) if experience is not None and with_experience else None,
+        _experience_record(experience, replay) if experience and replay.enabled else None,
     )
 
 
-def _experience_record(experience: Experience) -> ExperienceRecord:
-    feedback = experience.feedback.without_negatives()
+def _experience_record(experience: Experience, replay: ReplayConfig) -> ExperienceRecord:
+    feedback = kept(experience.feedback, replay.max_rows_per_user)
     return ExperienceRecord(
         experience.user_key,
         experience.created_at,

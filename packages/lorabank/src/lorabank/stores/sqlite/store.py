@@ -134,7 +134,7 @@ class SqliteAdapterStore:
 
     def _prepare(self, change: Change) -> Write:
         """A change as bytes, made in the writing thread."""
-        record = change_record(change, with_experience=self._replay.enabled)
+        record = change_record(change, self._replay)
         return partial(writes.write_change, change=record, replay=self._replay)
 
     def _disconnect_now(self) -> None:
