@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lorabank.config import (
     ContrastiveConfig,
@@ -42,6 +42,7 @@ class DemoSettings:
         rank: of the adapters.
         online: hyperparameters of the online updates.
         tuning_events, calibration_events: of each past user, to choose and to calibrate on.
+        groups: of similar users, beside everyone, that consolidation may find.
     """
 
     bank: str = "memory://"
@@ -57,6 +58,7 @@ class DemoSettings:
     online: Hyperparameters = ONLINE
     tuning_events: int = 12
     calibration_events: int = 4
+    groups: int = 8
 
     def __post_init__(self) -> None:
         check_text(self.bank, "bank")
@@ -67,9 +69,25 @@ class DemoSettings:
                 raise InvalidInputError("users", self.users, f"at least {LEAST_USERS}")
         if self.events_per_user is not None:
             check_count(self.events_per_user, "events_per_user", low=1)
+        check_count(self.groups, "groups")
         check_count(self.batch, "batch", low=1)
         check_count(self.window, "window", low=1)
         check_number(self.decay, "decay", low=1e-6, high=1.0)
+
+
+def quick(settings: DemoSettings) -> DemoSettings:
+    """The same users, each with the first few events alone, and no groups beside everyone.
+
+    With fewer users instead, the gain could not be proved, and no weights would be passed on.
+    """
+    return replace(
+        settings,
+        quick=True,
+        events_per_user=15,
+        tuning_events=4,
+        calibration_events=2,
+        groups=0,
+    )
 
 
 def engine_config(
