@@ -76,6 +76,7 @@ class Personalizer:
         self._admission = anyio.CapacityLimiter(concurrency)
         self._patience = patience
         self._consolidating = anyio.Lock()
+        self._criteria: ConsolidationCriteria | None = None
         self._queue = StoreQueue(store, self._forget_again)
         self._upkeep = Upkeep(engine, self._queue, clock, self.consolidate)
 
@@ -245,6 +246,11 @@ class Personalizer:
     ) -> ConsolidationReport:
         """Turn episodes and the store's replay into skills. See the engine's method.
 
+        Args:
+            criteria: when a group counts; kept for the consolidations in the background. None
+                means those given last, or the defaults.
+            on_progress: called in the event loop after each epoch of training.
+
         Raises:
             BankError: no bank is connected, or it failed.
             StoreError: the store failed.
@@ -254,8 +260,9 @@ class Personalizer:
             return await self._store.experiences(self._clock.wall())
 
         async with self._consolidating:
+            self._criteria = criteria or self._criteria
             return await self._engine.consolidate_adaptation_patterns(
-                criteria, experiences=experiences, on_progress=on_progress
+                self._criteria, experiences=experiences, on_progress=on_progress
             )
 
     async def stats(self) -> tuple[EngineStats, StoreCounts]:
