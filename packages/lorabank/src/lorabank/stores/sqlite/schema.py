@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 from lorabank.errors import StoreError
 
 APPLICATION_ID = 0x4C6F5241  # "LoRA"
 VERSION = 1
+# Bytes of the smallest page that SQLite knows.
+SMALLEST = 512
 # Seconds that SQLite itself waits for another process's write to end.
 BUSY = 15.0
 
@@ -70,7 +73,10 @@ def create_or_check(db: sqlite3.Connection, path: str) -> None:
         StoreError: it says which.
         sqlite3.Error: what SQLite itself finds.
     """
-    # Looked at before anything is written: another application's file stays as it is.
+    # Looked at before anything is written: another application's file stays as it is. SQLite takes
+    # a file without even one page for an empty one, and would write over what is left of it.
+    if 0 < Path(path).stat().st_size < SMALLEST:
+        raise StoreError(f"{path} is not a database, or damaged: too short for one")
     _is_new(db, path)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("BEGIN IMMEDIATE")
