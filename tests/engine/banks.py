@@ -24,6 +24,7 @@ from lorabank import (
     Pattern,
     PatternFilter,
     Query,
+    QueryConfig,
     Skill,
     StandardBank,
     StoreStats,
@@ -192,7 +193,9 @@ class FakeTime:
 
 
 def make_config(**changes: Any) -> EngineConfig:
-    return EngineConfig(SPACE, **({"rank": 2} | changes))
+    """Patient with queries, so that a busy machine changes nothing."""
+    options: dict[str, Any] = {"rank": 2, "query": QueryConfig(budget=5.0)} | changes
+    return EngineConfig(SPACE, **options)
 
 
 def make_feedback(rng: np.random.Generator, n: int = 4, dim: int = DIM) -> Feedback:

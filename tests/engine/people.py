@@ -13,7 +13,7 @@ from lorabank.types.arrays import AnyFloatArray
 DIM = 16
 SPACE = EmbeddingSpace("people", DIM)
 ITEMS = 60
-USERS = 90
+USERS = 72
 
 
 class People:

@@ -14,6 +14,7 @@ from lorabank import (
     EmbeddingSpace,
     EmbeddingSpaceError,
     InvalidInputError,
+    QueryConfig,
     StandardBank,
     UnknownBackendError,
 )
@@ -134,7 +135,8 @@ async def test_no_task_outlives_the_engine() -> None:
     before = await alive()
     bank = ScriptedBank()
     bank.script["retrieve_patterns"] = hanging
-    async with Engine(make_config(consolidate_every=60.0), bank) as engine:
+    config = make_config(consolidate_every=60.0, query=QueryConfig(budget=0.01))
+    async with Engine(config, bank) as engine:
         await run_updates(engine, await engine.create_adapter("u"), 2)
         await engine.connect_reasoning_bank("memory://")
     assert await alive() == before

@@ -20,12 +20,14 @@ from tests.engine.banks import (
 )
 
 from lorabank import (
+    Adapter,
     BankRejectedError,
     BankUnavailableError,
     Clock,
     OutboxConfig,
     Pattern,
     QueryConfig,
+    UpdateReport,
 )
 from lorabank import LoRAPersonalizationEngine as Engine
 
@@ -87,7 +89,7 @@ async def deliver_under(faults: list[str]) -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.lists(st.sampled_from(FAULTS), max_size=9))
 def test_exactly_once_and_in_order_whatever_fails(backend: str, faults: list[str]) -> None:
     anyio.run(deliver_under, faults, backend=backend)
@@ -177,3 +179,24 @@ async def test_a_dead_letter_is_counted() -> None:
         report = await engine.disconnect_reasoning_bank()
     assert report.dead == engine.stats().dead >= 1
     assert report.delivered + report.dead == 3
+
+
+async def test_an_update_that_outlasts_the_drain_is_told_that_its_episode_is_rejected() -> None:
+    bank, reports = ScriptedBank(), list[UpdateReport]()
+    query = QueryConfig(budget=0.4, deadline=30.0, refresh_every=1)
+    config = make_config(query=query, outbox=OutboxConfig(drain=0.1))
+
+    async def late(engine: Engine, adapter: Adapter) -> None:
+        reports.extend((await run_updates(engine, adapter, 1))[1])
+
+    async with Engine(config, bank) as engine:
+        adapter, _ = await run_updates(engine, await engine.create_adapter("u"), 3)
+        bank.script["learn_strategy"] = hanging
+        bank.started.clear()
+        async with anyio.create_task_group() as group:
+            group.start_soon(late, engine, adapter)
+            await bank.started["learn_strategy"].wait()
+            with anyio.fail_after(5):
+                told = await engine.disconnect_reasoning_bank()
+    assert (told.delivered, told.undelivered) == (3, ()), "the others' are not held back by it"
+    assert [report.episode for report in reports] == ["rejected"]

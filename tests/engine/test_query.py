@@ -161,7 +161,7 @@ async def test_what_a_key_tells_apart(change: str) -> None:
         assert engine.stats().cache_entries == 2
 
 
-BEYOND = 1.0  # seconds; the budget is 0.02
+BEYOND = 5.0  # seconds; the budget is 0.02
 
 
 @pytest.mark.parametrize("method", ["retrieve_patterns", "learn_strategy", "store_patterns"])

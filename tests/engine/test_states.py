@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anyio
 import numpy as np
 from tests.engine.banks import (
@@ -18,7 +20,7 @@ from tests.engine.banks import (
 from lorabank import Adapter, OutboxConfig, QueryConfig, UpdateResult
 from lorabank import LoRAPersonalizationEngine as Engine
 
-QUICK = QueryConfig(failures_to_open=2, pause=10.0, refresh_every=1)
+QUICK = QueryConfig(budget=5.0, failures_to_open=2, pause=10.0, refresh_every=1)
 SLOW_RETRY = OutboxConfig(backoff=1.0, backoff_max=1.0)
 
 
@@ -96,7 +98,8 @@ async def test_a_failed_probe_opens_for_another_pause() -> None:
 
 async def test_half_open_without_a_delivery_waiting_the_probe_is_one_query() -> None:
     time, bank = FakeTime(), ScriptedBank()
-    async with Engine(make_config(query=QUICK), bank, clock=time.clock) as engine:
+    config = make_config(query=replace(QUICK, budget=0.05))
+    async with Engine(config, bank, clock=time.clock) as engine:
         break_down(bank)
         adapters = [await engine.create_adapter(f"user {i}") for i in range(5)]
         for adapter in adapters[:2]:
@@ -116,7 +119,7 @@ async def test_half_open_without_a_delivery_waiting_the_probe_is_one_query() -> 
 
 async def test_cached_hints_are_used_while_degraded() -> None:
     time, bank = FakeTime(), ScriptedBank()
-    query = QueryConfig(failures_to_open=1, pause=10.0, refresh_every=100)
+    query = replace(QUICK, failures_to_open=1, refresh_every=100)
     async with Engine(make_config(query=query), bank, clock=time.clock) as engine:
         adapter, reports = await run_updates(engine, await engine.create_adapter("u"), 1)
         assert reports[0].cache == "miss"

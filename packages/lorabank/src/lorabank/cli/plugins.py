@@ -23,8 +23,9 @@ def plugins(as_json: bool) -> None:
         )
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for title in ("URL", "what it is", "state"):
-        table.add_column(title, overflow="fold")
+    table.add_column("URL", no_wrap=True)
+    table.add_column("what it is")
+    table.add_column("state", no_wrap=True)
     for backend in backends:
         if backend.installed:
             state = f"[green]installed[/], {backend.distribution} {backend.version}"

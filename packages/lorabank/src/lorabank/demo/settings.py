@@ -84,7 +84,7 @@ def quick(settings: DemoSettings) -> DemoSettings:
         settings,
         quick=True,
         events_per_user=15,
-        tuning_events=4,
+        tuning_events=3,
         calibration_events=2,
         groups=0,
     )
