@@ -99,9 +99,11 @@ def _is_new(db: sqlite3.Connection, path: str) -> bool:
     Raises:
         StoreError: it is not ours, or of another version.
     """
-    (kind,) = db.execute("PRAGMA application_id").fetchone()
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    # One statement: another process may be creating the tables at this moment.
+    kind, version, tables = db.execute(
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) "
+        "FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
     if tables == 0 and kind in (0, APPLICATION_ID):
         return True
     if kind != APPLICATION_ID:
