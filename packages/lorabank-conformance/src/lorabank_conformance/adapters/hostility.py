@@ -29,6 +29,16 @@ class HostilityLaws(AdapterSuite):
             assert found.revision == revisions[user]
 
     @law(prepared=False)
+    async def test_hostile_strangers(self, store: AdapterStore) -> None:
+        """Protects new users from being taken for somebody with a similar name."""
+        for user in HOSTILE:
+            await store.commit(self.build.change(user))
+            found = [other for other in HOSTILE if await store.get(other) is not None]
+            assert found == [user]
+            await store.delete(user)
+            assert await store.scan(None, 1000) == []
+
+    @law(prepared=False)
     async def test_hostile_forget(self, store: AdapterStore) -> None:
         """Protects everybody else when a user with a strange name is forgotten."""
         for user in HOSTILE:

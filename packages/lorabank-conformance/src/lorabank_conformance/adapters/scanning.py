@@ -23,6 +23,7 @@ class ScanLaws(AdapterSuite):
             found: list[str] = []
             while page := await store.scan(found[-1] if found else None, limit):
                 assert len(page) <= limit
+                assert not found or page[0] > found[-1]
                 found += page
             assert found == users
         assert await store.scan(None, 0) == []
