@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import anyio
 from numpy.typing import ArrayLike
 
-from lorabank.adaptation.preparation import context_of
-from lorabank.adapter import Adapter
 from lorabank.background import background
 from lorabank.clock import Clock
 from lorabank.config import EngineConfig
 from lorabank.consolidation import ConsolidationReport, Progress
 from lorabank.engine import EngineStats, LoRAPersonalizationEngine, UpdateReport
 from lorabank.errors import (
-    BankUnavailableError,
     InvalidInputError,
-    StoreUnavailableError,
-    VersionConflictError,
 )
 from lorabank.logs import get_logger
 from lorabank.personalizer.adapters import Adapters
 from lorabank.personalizer.courier import StoreQueue
-from lorabank.personalizer.forgetting import forget_in_bank, is_gone_from_bank
-from lorabank.personalizer.hot import Hot
+from lorabank.personalizer.forgetting import Forgetter
+from lorabank.personalizer.learner import Learner
 from lorabank.personalizer.locks import KeyedLocks
 from lorabank.personalizer.ranking import Ranked, rank_candidates
 from lorabank.personalizer.receipt import ForgetReceipt
 from lorabank.personalizer.upkeep import Upkeep
 from lorabank.protocols import ReasoningBank
-from lorabank.stores import AdapterStore, Change, Experience, StoreCounts, open_adapter_store
+from lorabank.stores import AdapterStore, StoreCounts, open_adapter_store
 from lorabank.types.arrays import FloatArray, as_matrix, as_vector
 from lorabank.types.checks import check_count, check_number, check_positive, check_text
 from lorabank.types.feedback import Feedback
-from lorabank.types.identifiers import user_key
 from lorabank.types.items import ItemPool
-from lorabank.types.pattern import Pattern
 from lorabank.types.skill import ConsolidationCriteria
 
 log = get_logger(__name__)
@@ -71,14 +64,25 @@ class Personalizer:
         self._store = store
         self._items = items
         self._clock = clock
-        self._adapters = Adapters(engine, store, clock, capacity=hot_adapters, fresh_for=fresh_for)
         self._locks = KeyedLocks()
-        self._admission = anyio.CapacityLimiter(concurrency)
-        self._patience = patience
-        self._consolidating = anyio.Lock()
-        self._criteria: ConsolidationCriteria | None = None
+        self._adapters = Adapters(engine, store, clock, capacity=hot_adapters, fresh_for=fresh_for)
         self._queue = StoreQueue(store, self._forget_again)
         self._upkeep = Upkeep(engine, self._queue, clock, self.consolidate)
+        self._forgetter = Forgetter(
+            engine, store, self._adapters, self._queue, clock, self._upkeep.rebuild
+        )
+        self._learner = Learner(
+            engine,
+            store,
+            self._adapters,
+            self._locks,
+            clock,
+            concurrency=concurrency,
+            patience=patience,
+            queued=self._queue.notify,
+        )
+        self._consolidating = anyio.Lock()
+        self._criteria: ConsolidationCriteria | None = None
 
     @classmethod
     @asynccontextmanager
@@ -160,19 +164,7 @@ class Personalizer:
         check_text(user_id, "user_id")
         if not isinstance(feedback, Feedback):
             raise InvalidInputError("feedback", feedback, "a Feedback")
-        deadline = anyio.current_time() + self._patience
-        async with AsyncExitStack() as turn:
-            await self._take_turn(turn, user_id)
-            while True:
-                hot = await self._adapters.to_update(user_id, context_of(feedback))
-                try:
-                    return await self._update(user_id, hot, feedback)
-                except VersionConflictError as exc:
-                    log.debug("adapter changed elsewhere, computing the update again")
-                    if anyio.current_time() > deadline:
-                        raise StoreUnavailableError(
-                            f"other processes kept changing this adapter for {self._patience:g} s"
-                        ) from exc
+        return await self._learner.learn(user_id, feedback)
 
     async def transform(self, user_id: str, X: ArrayLike) -> FloatArray:
         """The user's view of embeddings (dim,) or (n, dim), float32 of the same shape.
@@ -221,22 +213,8 @@ class Personalizer:
             BankError: the bank failed; the store's part is done; do it again.
         """
         check_text(user_id, "user_id")
-        key = user_key(user_id, self._engine.config.user_key_secret)
         async with self._locks.hold(user_id):
-            try:
-                removed = await self._store.forget(user_id, key, self._clock.wall())
-            finally:
-                # Afterwards, so that nothing read before can come back.
-                self._adapters.drop(user_id)
-                self._queue.notify()
-            async with self._no_delivery():
-                patterns, skills = await forget_in_bank(self._engine, user_id, key)
-                if skills:
-                    self._upkeep.rebuild()
-                remaining = await self._store.remains(user_id, key)
-                gone = await is_gone_from_bank(self._engine, key)
-        verified = remaining.total == 0 and gone
-        return ForgetReceipt(key, removed, patterns, skills, remaining, verified)
+            return await self._forgetter.forget(user_id)
 
     async def consolidate(
         self,
@@ -269,64 +247,8 @@ class Personalizer:
         """Counts of the engine since opening, and of the store."""
         return self._engine.stats(), await self._store.counts()
 
-    # ---- inside ---------------------------------------------------------------------------
-
-    async def _take_turn(self, turn: AsyncExitStack, user_id: str) -> None:
-        """The user's lock, then a place among the updates under way, within patience."""
-        try:
-            with anyio.fail_after(self._patience):
-                await turn.enter_async_context(self._locks.hold(user_id))
-                await turn.enter_async_context(self._admission)
-        except TimeoutError as exc:
-            raise StoreUnavailableError(
-                f"no turn within {self._patience:g} s: callers outrun this machine; "
-                "send fewer at once, or raise 'patience'"
-            ) from exc
-
-    @asynccontextmanager
-    async def _no_delivery(self) -> AsyncIterator[None]:
-        """Wait for the delivery under way, and keep the next one from beginning."""
-        patience = self._engine.config.outbox.deadline
-        async with AsyncExitStack() as turn:
-            try:
-                with anyio.fail_after(patience):
-                    await turn.enter_async_context(self._queue.sending)
-            except TimeoutError as exc:
-                raise BankUnavailableError(
-                    f"a delivery has been under way for more than {patience:g} s"
-                ) from exc
-            yield
-
-    async def _update(self, user_id: str, hot: Hot, feedback: Feedback) -> UpdateReport:
-        key = user_key(user_id, self._engine.config.user_key_secret)
-
-        async def commit(updated: Adapter, finished: Pattern | None) -> None:
-            revision = await self._store.commit(
-                Change(
-                    adapter=updated,
-                    user_key=key,
-                    expected=hot.revision,
-                    episodes=() if finished is None else (finished,),
-                    experience=Experience(key, feedback, self._clock.wall()),
-                )
-            )
-            self._adapters.keep(user_id, updated, revision)
-
-        try:
-            _, report = await self._engine.update_adapter(hot.adapter, feedback, commit=commit)
-        except BaseException:
-            # It may be that the store holds another adapter by now.
-            self._adapters.drop(user_id)
-            raise
-        if report.finished is not None:
-            self._queue.notify()
-        return report
-
     async def _forget_again(self, key: str) -> None:
-        """Episodes of a user who was forgotten while they were being delivered."""
-        _, skills = await forget_in_bank(self._engine, None, key)
-        if skills:
-            self._upkeep.rebuild()
+        await self._forgetter.forget_again(key)
 
 
 @asynccontextmanager
