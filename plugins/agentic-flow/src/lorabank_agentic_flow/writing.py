@@ -1,0 +1,184 @@
+"""Writing records: new version first, old one after; undone or put back when things go wrong."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+
+from lorabank.errors import BankError, BankUnavailableError
+from lorabank.logs import get_logger
+from lorabank.types.pattern import Outcome, Pattern
+from lorabank_agentic_flow.client import Client, Episode
+from lorabank_agentic_flow.envelope import to_text
+from lorabank_agentic_flow.journal import Journal, Stored
+from lorabank_agentic_flow.mirror import Mirror
+from lorabank_agentic_flow.records import Key, Record, session_of
+
+_log = get_logger("lorabank_agentic_flow.writing")
+_PARALLEL = 16
+_SWEPT = 64  # outdated versions removed along with a write
+_BATCH_ROWS, _BATCH_BYTES, _BATCH_TASK = 500, 4 << 20, 10_000
+# The server's batch tool refuses texts that look like this.
+_SUSPICIOUS = re.compile(r"<script|javascript:|on\w+\s*=|\x00", re.IGNORECASE)
+_UNSCORED = 0.5  # the reward that the remote shows for an episode without outcome
+
+
+class Writer:
+    """Puts records into the remote, and takes them out. Each method must run to its end."""
+
+    def __init__(self, client: Client, mirror: Mirror, journal: Journal) -> None:
+        self._client = client
+        self._mirror = mirror
+        self._journal = journal
+        self._outdated: set[str] = set()  # revisions that are to be removed remotely
+
+    async def put(self, records: Sequence[Record]) -> None:
+        """Store all of them or none. Raises BankRejectedError before sending if one is too large."""
+        episodes = [as_episode(record) for record in records]
+        for episode in episodes:
+            episode.check_size()
+        self._mirror.writing(+1)
+        try:
+            await self._send(self._client, episodes)
+        except BankError:
+            # It may have arrived all the same: it goes as soon as the server can be reached.
+            self._outdated.update(record.revision for record in records)
+            raise
+        else:
+            self._outdated.update(self._mirror.put(records))
+            now = time.time()
+            for record, episode in zip(records, episodes, strict=True):
+                self._journal.stored(record, episode, now)
+            await self.sweep(self._client)
+        finally:
+            self._mirror.writing(-1)
+
+    async def remove(self, versions: Sequence[tuple[Key, str]]) -> None:
+        """Remove these versions. After a fault some may be left: remove them again."""
+        self._mirror.writing(+1)
+        try:
+            await self._together([self._removal(key, revision) for key, revision in versions])
+        finally:
+            self._mirror.writing(-1)
+
+    async def sweep(self, client: Client) -> None:
+        """Remove versions that no longer count, as far as that works now."""
+        chosen = sorted(self._outdated)[:_SWEPT]
+
+        def removal(revision: str) -> Callable[[], Awaitable[None]]:
+            async def remove() -> None:
+                self._mirror.removed(await client.delete(session_of(revision)))
+                self._outdated.discard(revision)
+
+            return remove
+
+        try:
+            await self._together([removal(revision) for revision in chosen])
+        except BankError as exc:
+            _log.warning("old versions are left for later", count=len(chosen), error=str(exc))
+
+    async def restore(self, client: Client) -> None:
+        """After a reconnect: read again what is there, and put back what was lost."""
+        if not len(self._journal):
+            self._mirror.forget()
+            return
+        snapshot = await self._mirror.reload(client)
+        self._outdated.update(snapshot.outdated)
+        lost: list[Episode] = []
+        records: list[Record] = []
+        returned: list[tuple[Key, str]] = []
+        for key, entry in self._journal.entries():
+            held = snapshot.view.revision(key)
+            if isinstance(entry, Stored):
+                if held is None or held < entry.record.revision:
+                    lost.append(entry.episode)
+                    records.append(entry.record)
+            elif held is not None and held <= entry.revision:
+                returned.append((key, held))
+        if lost or returned:
+            _log.warning("the server lost writes", stored_again=len(lost), removed=len(returned))
+        await self._send(client, lost)
+        self._outdated.update(self._mirror.put(records))
+        for key, revision in returned:
+            self._mirror.drop([(key, revision)], await client.delete(session_of(revision)))
+        await self.sweep(client)
+
+    def _removal(self, key: Key, revision: str) -> Callable[[], Awaitable[None]]:
+        async def remove() -> None:
+            rows = await self._client.delete(session_of(revision))
+            self._mirror.drop([(key, revision)], rows)
+            self._journal.removed([(key, revision)], time.time())
+
+        return remove
+
+    async def _send(self, client: Client, episodes: Sequence[Episode]) -> None:
+        batches, singles = plan(episodes)
+        calls: list[Callable[[], Awaitable[None]]] = []
+        calls += [_call(client.store_batch, batch) for batch in batches]
+        calls += [_call(client.store, episode) for episode in singles]
+        await self._together(calls)
+
+    async def _together(self, calls: Sequence[Callable[[], Awaitable[None]]]) -> None:
+        """Do all, several at a time; the first fault is raised when all are done."""
+        faults: list[BankError] = []
+        places = anyio.Semaphore(_PARALLEL)
+
+        async def attempt(call: Callable[[], Awaitable[None]]) -> None:
+            async with places:
+                if any(isinstance(fault, BankUnavailableError) for fault in faults):
+                    return  # the others would wait for their time limits, one after another
+                try:
+                    await call()
+                except BankError as exc:
+                    faults.append(exc)
+
+        async with anyio.create_task_group() as group:
+            for call in calls:
+                group.start_soon(attempt, call)
+        if faults:
+            raise faults[0]
+
+
+def as_episode(record: Record) -> Episode:
+    """The row that holds a record, readable for other agentic-flow clients."""
+    value = record.value
+    session, text = session_of(record.revision), to_text(record)
+    if not isinstance(value, Pattern):
+        return Episode(session, text, _UNSCORED, False)
+    outcome: Outcome | None = value.outcome
+    if outcome is None:
+        return Episode(session, text, _UNSCORED, False, value.latency_ms)
+    return Episode(session, text, outcome.reward, outcome.success, value.latency_ms)
+
+
+def plan(episodes: Sequence[Episode]) -> tuple[list[list[Episode]], list[Episode]]:
+    """Batches, each one transaction, and those that must be stored one by one."""
+    if len(episodes) < 2:
+        return [], list(episodes)
+    singles = [episode for episode in episodes if not fit_for_batch(episode.task)]
+    batches: list[list[Episode]] = []
+    size = 0
+    for episode in episodes:
+        if not fit_for_batch(episode.task):
+            continue
+        if not batches or len(batches[-1]) >= _BATCH_ROWS or size > _BATCH_BYTES:
+            batches.append([])
+            size = 0
+        batches[-1].append(episode)
+        size += episode.size
+    return batches, singles
+
+
+def fit_for_batch(task: str) -> bool:
+    """Whether the server's batch tool takes this text: it counts UTF-16 units, and is wary."""
+    return len(task.encode("utf-16-le")) <= 2 * _BATCH_TASK and not _SUSPICIOUS.search(task)
+
+
+def _call(function: Callable[..., Awaitable[None]], argument: object) -> Callable[[], Awaitable[None]]:
+    async def call() -> None:
+        await function(argument)
+
+    return call
