@@ -151,7 +151,7 @@ def test_the_penalty_does_not_feed_into_the_importance(objective: Objective) -> 
         np.testing.assert_array_equal(after.anchor.importance.rows, expected.rows)
         np.testing.assert_array_equal(after.anchor.importance.columns, expected.columns)
         seen.append(after.B)
-    assert not np.array_equal(*seen)
+    assert not np.array_equal(seen[0], seen[1])
 
 
 def test_before_the_first_move_nothing_is_held() -> None:

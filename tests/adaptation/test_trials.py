@@ -13,6 +13,7 @@ from lorabank.adaptation.step import Decision, StepResult, adapt, prepare
 from lorabank.adaptation.trials import settings_of
 from lorabank.adapter import Adapter, Objective, TrialArm
 from lorabank.config import EngineConfig, TrialConfig
+from lorabank.numerics.batch import Batch
 from lorabank.numerics.lora import Matrices
 from lorabank.types.hyperparameters import Hyperparameters
 from lorabank.types.pattern import Pattern
@@ -37,7 +38,7 @@ def pending(adapter: Adapter) -> Adapter:
 
 def run(
     objective: Objective, updates: int, decision: Decision | None = None
-) -> list[tuple[Adapter, StepResult, object]]:
+) -> list[tuple[Adapter, StepResult, Batch]]:
     """(adapter before, result, batch) of each update."""
     config, stream = config_with_trials(objective), Drifting(objective, 0, leak=0.2, gain=2.0)
     decision = decision or Decision(config.defaults, observed=True)
@@ -78,7 +79,7 @@ def test_every_arm_learns_from_the_same_batches_with_its_own_setting(objective: 
         weights = history[0][0].weights
         for before, _, batch in history:
             m = Matrices(weights.A, weights.B, before.scale)
-            after = descend(batch, m, settings_of(name, factor, defaults), None).matrices  # type: ignore[arg-type]
+            after = descend(batch, m, settings_of(name, factor, defaults), None).matrices
             weights = type(weights)(after.A, after.B)
         np.testing.assert_array_equal(
             arms_of(history[-1][1].adapter)[name, factor].weights.B, weights.B
@@ -105,12 +106,10 @@ def test_arms_are_held_for_n_updates_and_then_all_meet_the_same_next_batch(
     arms = arms_of(adapter)
     for one in trial.arms:
         weights = arms[one.parameter, one.factor].weights
-        expected = batch.loss(Matrices(weights.A, weights.B, adapter.scale))  # type: ignore[attr-defined]
+        expected = batch.loss(Matrices(weights.A, weights.B, adapter.scale))
         assert one.loss == expected
     frozen = arms["frozen", 0.0].weights
-    assert trial.frozen_loss == batch.loss(  # type: ignore[attr-defined]
-        Matrices(frozen.A, frozen.B, adapter.scale)
-    )
+    assert trial.frozen_loss == batch.loss(Matrices(frozen.A, frozen.B, adapter.scale))
 
 
 def test_a_hinted_user_still_has_the_defaults_as_an_arm() -> None:

@@ -71,7 +71,7 @@ def test_any_kind_of_bytes_will_do(view: Any) -> None:
 def test_a_decoded_adapter_does_not_hold_on_to_the_bytes() -> None:
     adapter = new_adapter(config_of("mse", 0.1, 1.0))
     data = bytearray(adapter.to_bytes())
-    decoded = Adapter.from_bytes(data)
+    decoded = Adapter.from_bytes(data)  # type: ignore[arg-type]
     data[:] = bytes(len(data))
     np.testing.assert_array_equal(decoded.A, adapter.A)
 

@@ -32,8 +32,8 @@ def prepared(
 
 def served_logits(Y: NDArray[np.floating]) -> NDArray[np.float64]:
     """What a caller computes who ranks the pool."""
-    logits: NDArray[np.float64] = CALIBRATION.tau * Y @ POOL.vectors.T.astype(np.float64)
-    return logits + CALIBRATION.prior_weight * POOL.log_prior
+    logits = CALIBRATION.tau * Y.astype(np.float64) @ POOL.vectors.T
+    return logits + CALIBRATION.prior_weight * POOL.log_prior.astype(np.float64)
 
 
 def test_sampled_partition_function_is_unbiased() -> None:

@@ -17,6 +17,7 @@ from lorabank.numerics.contrastive import ContrastiveBatch
 from lorabank.numerics.ewc import accumulate, diagonal, empty_importance
 from lorabank.numerics.lora import Matrices
 from lorabank.numerics.mse import MseBatch
+from lorabank.types.arrays import AnyFloatArray
 from lorabank.types.weights import Anchor, DriftState, Weights
 
 DIM, RANK, SAMPLES = 5, 3, 12
@@ -40,7 +41,9 @@ def weights_of(m: Matrices) -> Weights:
     return Weights(m.A, m.B)
 
 
-def assert_same(got: tuple[Array, Array], expected: tuple[Array, Array]) -> None:
+def assert_same(
+    got: tuple[AnyFloatArray, AnyFloatArray], expected: tuple[AnyFloatArray, AnyFloatArray]
+) -> None:
     for one, other in zip(got, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-7)
 
@@ -150,8 +153,8 @@ def test_after_a_move_importance_is_gathered_at_the_new_anchor() -> None:
     assert anchor.held is not None
     assert anchor.weights is new
     assert_same(
-        (anchor.held.rows, anchor.importance.rows),  # type: ignore[arg-type]
-        (held.rows, after.rows),  # type: ignore[arg-type]
+        (anchor.held.rows, anchor.importance.rows),
+        (held.rows, after.rows),
     )
 
 

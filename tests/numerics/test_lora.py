@@ -24,7 +24,8 @@ def adapter(
     dim: int = 6, rank: int = 2, scaling: Literal["lora", "rslora"] = "lora", alpha: float = 3.0
 ) -> Adapter:
     rng = np.random.default_rng(0)
-    weights = Weights(rng.normal(size=(rank, dim)), rng.normal(size=(dim, rank)))
+    A, B = rng.normal(size=(rank, dim)), rng.normal(size=(dim, rank))
+    weights = Weights(A.astype(np.float32), B.astype(np.float32))
     return Adapter("u", weights, alpha, scaling, "mse", EmbeddingSpace("s", dim))
 
 

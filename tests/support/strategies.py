@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from lorabank.adapter import BASELINES, Adapter, Trial, TrialArm
+from lorabank.adapter import BASELINES, Adapter, Scaling, Trial, TrialArm
 from lorabank.numerics.ewc import empty_importance
 from lorabank.types.arrays import FloatArray
 from lorabank.types.hyperparameters import Hints, Hyperparameters
@@ -24,7 +24,7 @@ shares = st.floats(0, 1)
 numbers = st.floats(-1e30, 1e30)
 positive = st.floats(1e-6, 1e6)
 objectives = st.sampled_from(["mse", "contrastive"])
-scalings = st.sampled_from(["lora", "rslora"])
+scalings: st.SearchStrategy[Scaling] = st.sampled_from(["lora", "rslora"])
 parameters = st.sampled_from(ARM_PARAMETERS)
 BITS = 2**32 - 1
 

@@ -32,7 +32,19 @@ from lorabank.types.weights import Anchor, Weights
 X = np.ones((2, 3))
 NAN, INF = float("nan"), float("inf")
 BIG = 10**400
-W = Weights(np.ones((1, 3)), np.ones((3, 1)))
+
+
+def weights(A: Any, B: Any) -> Weights:
+    return Weights(A, B)
+
+
+def anchor(objective: str) -> Anchor:
+    return Anchor(W, empty_importance(objective, 1, 3))
+
+
+W = weights(np.ones((1, 3)), np.ones((3, 1)))
+ADAPTER = new_adapter(config_of("mse", 0.1, 0.0))
+SMALL = EmbeddingSpace("small", 3)
 
 FEEDBACK: list[tuple[str, Any, dict[str, Any]]] = [
     ("feedback.x", [[1.0, NAN, 0.0]], {"reward": [1]}),
@@ -122,8 +134,8 @@ SETTINGS: list[tuple[str, Callable[[], object]]] = [
     ("completion_rate", lambda: watch_reward(1.1)),
     ("rating", lambda: watch_reward(1.0, 5.1)),
     ("feedback.x", lambda: create_adapter_feedback(X, X, completion_rate=1.0)),
-    ("A", lambda: Weights(NAN * np.ones((1, 3)), np.ones((3, 1)))),
-    ("B", lambda: Weights(np.ones((1, 3)), np.ones((4, 1)))),
+    ("A", lambda: weights(NAN * np.ones((1, 3)), np.ones((3, 1)))),
+    ("B", lambda: weights(np.ones((1, 3)), np.ones((4, 1)))),
     ("A", lambda: Adapter("u", W, 1.0, "lora", "mse", EmbeddingSpace("s", 4))),
     ("user_id", lambda: replace(ADAPTER, user_id="")),
     ("tau", lambda: replace(ADAPTER, tau=NAN)),
@@ -133,12 +145,6 @@ SETTINGS: list[tuple[str, Callable[[], object]]] = [
     ("trial.arm", lambda: TrialArm("rank", 2.0, W)),
     ("trial.arms", lambda: Trial((TrialArm("steps", 2.0, W),), Hyperparameters(), 0, 1)),
 ]
-ADAPTER = new_adapter(config_of("mse", 0.1, 0.0))
-SMALL = EmbeddingSpace("small", 3)
-
-
-def anchor(objective: str) -> Anchor:
-    return Anchor(W, empty_importance(objective, 1, 3))
 
 
 @pytest.mark.parametrize(("field", "make"), SETTINGS)

@@ -61,7 +61,7 @@ def test_a_user_key_depends_on_the_user_and_on_the_secret() -> None:
 
 def test_feedback_and_weights_can_not_be_written_to() -> None:
     feedback = Feedback(np.ones((2, 3), np.float32), np.ones((2, 3)), reward=[1, 1], items=[0, 1])
-    weights = Weights(np.ones((1, 3)), np.ones((3, 1)))
+    weights = Weights(np.ones((1, 3), np.float32), np.ones((3, 1), np.float32))
     for array in (feedback.x, feedback.target, feedback.reward, feedback.items, weights.A):
         assert array is not None
         assert not array.flags.writeable

@@ -173,6 +173,7 @@ class MemoryStore:
         for pattern in patterns:
             if not isinstance(pattern, Pattern):
                 raise InvalidInputError("patterns", pattern, "Pattern objects")
+            as_vector(pattern.context, "pattern.context")  # may have been written to since
             self._check_dim(pattern.dim)
             if dim is not None and pattern.dim != dim:
                 raise EmbeddingSpaceError(f"patterns of dimension {dim} and {pattern.dim}")

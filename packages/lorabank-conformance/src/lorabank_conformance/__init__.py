@@ -1,0 +1,33 @@
+"""The laws of lorabank's backends, as pytest suites.
+
+Run ``pytest --pyargs lorabank_conformance --bank mypkg:open_store``, or subclass a suite and give
+it the fixture ``opener``. A suite for adapter stores joins these two when their protocol exists.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lorabank_conformance.banks import ReasoningBankConformance
+    from lorabank_conformance.laws import Law, NotApplicableError, Opener, laws_of
+    from lorabank_conformance.stores import PatternStoreConformance
+
+__all__ = [
+    "Law",
+    "NotApplicableError",
+    "Opener",
+    "PatternStoreConformance",
+    "ReasoningBankConformance",
+    "laws_of",
+]
+
+_HOMES = {"PatternStoreConformance": "stores", "ReasoningBankConformance": "banks"}
+
+
+def __getattr__(name: str) -> Any:
+    # Every pytest run imports this package for its plugin: the suites wait until asked for.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'laws')}"), name)

@@ -1,0 +1,49 @@
+"""`PatternStoreConformance`: all laws of a pattern store."""
+
+from __future__ import annotations
+
+from lorabank_conformance.stores.cancellation import CancellationLaws
+from lorabank_conformance.stores.capabilities import CapabilityLaws
+from lorabank_conformance.stores.concurrency import ConcurrencyLaws
+from lorabank_conformance.stores.deletion import DeletionLaws
+from lorabank_conformance.stores.differential import DifferentialLaws
+from lorabank_conformance.stores.durability import DurabilityLaws
+from lorabank_conformance.stores.filters import FilterLaws
+from lorabank_conformance.stores.hostility import HostilityLaws
+from lorabank_conformance.stores.lifecycle import LifecycleLaws
+from lorabank_conformance.stores.namespaces import NamespaceLaws
+from lorabank_conformance.stores.ranking import RankingLaws
+from lorabank_conformance.stores.records import RecordLaws
+from lorabank_conformance.stores.scanning import ScanLaws
+from lorabank_conformance.stores.skills import SkillLaws
+from lorabank_conformance.stores.spaces import SpaceLaws
+from lorabank_conformance.stores.writing import WriteLaws
+
+
+class PatternStoreConformance(
+    RankingLaws,
+    FilterLaws,
+    RecordLaws,
+    WriteLaws,
+    ScanLaws,
+    DeletionLaws,
+    NamespaceLaws,
+    HostilityLaws,
+    SkillLaws,
+    SpaceLaws,
+    CapabilityLaws,
+    DurabilityLaws,
+    LifecycleLaws,
+    ConcurrencyLaws,
+    CancellationLaws,
+    DifferentialLaws,
+):
+    """Every law of a `PatternStore`, on asyncio and trio.
+
+    Subclass it and give one fixture::
+
+        class TestMyStore(PatternStoreConformance):
+            @pytest.fixture
+            def opener(self, tmp_path):
+                return lambda: open_my_store(tmp_path / "bank")
+    """

@@ -1,0 +1,32 @@
+"""What ``pytest --pyargs lorabank_conformance --bank ...`` runs; the plugin picks the suites."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lorabank_conformance.banks import ReasoningBankConformance
+from lorabank_conformance.laws import Opener
+from lorabank_conformance.stores import PatternStoreConformance
+from lorabank_conformance.target import Target
+
+
+class TestPatternStore(PatternStoreConformance):
+    """The laws of a pattern store, for ``--bank``."""
+
+    @pytest.fixture
+    def opener(self, conformance_target: Target, tmp_path: Path) -> Opener:
+        """A directory of its own for every test."""
+        self.space = conformance_target.space
+        return conformance_target.place(tmp_path)
+
+
+class TestReasoningBank(ReasoningBankConformance):
+    """The laws of a reasoning bank, for ``--bank``."""
+
+    @pytest.fixture
+    def opener(self, conformance_target: Target, tmp_path: Path) -> Opener:
+        """A directory of its own for every test."""
+        self.space = conformance_target.space
+        return conformance_target.place(tmp_path)
