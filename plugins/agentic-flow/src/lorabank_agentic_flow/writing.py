@@ -7,8 +7,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
+import anyio.lowlevel
+import anyio.to_thread
 
-from lorabank.errors import BankError, BankUnavailableError
+from lorabank.errors import BankError, CodecError, InvalidInputError
 from lorabank.logs import get_logger
 from lorabank.types.pattern import Outcome, Pattern
 from lorabank_agentic_flow.client import Client, Episode
@@ -19,6 +21,7 @@ from lorabank_agentic_flow.records import Key, Record, session_of
 
 _log = get_logger("lorabank_agentic_flow.writing")
 _PARALLEL = 16
+_BLOCK = 128
 _SWEPT = 64  # outdated versions removed along with a write
 _BATCH_ROWS, _BATCH_BYTES, _BATCH_TASK = 500, 4 << 20, 10_000
 # The server's batch tool refuses texts that look like this.
@@ -37,9 +40,7 @@ class Writer:
 
     async def put(self, records: Sequence[Record]) -> None:
         """Store all of them or none. Raises BankRejectedError before sending if one is too large."""
-        episodes = [as_episode(record) for record in records]
-        for episode in episodes:
-            episode.check_size()
+        episodes = await anyio.to_thread.run_sync(as_episodes, records)
         self._mirror.writing(+1)
         try:
             await self._send(self._client, episodes)
@@ -48,7 +49,9 @@ class Writer:
             self._outdated.update(record.revision for record in records)
             raise
         else:
-            self._outdated.update(self._mirror.put(records))
+            for start in range(0, len(records), _BLOCK):
+                self._outdated.update(self._mirror.put(records[start : start + _BLOCK]))
+                await anyio.lowlevel.checkpoint()
             now = time.time()
             for record, episode in zip(records, episodes, strict=True):
                 self._journal.stored(record, episode, now)
@@ -60,7 +63,7 @@ class Writer:
         """Remove these versions. After a fault some may be left: remove them again."""
         self._mirror.writing(+1)
         try:
-            await self._together([self._removal(key, revision) for key, revision in versions])
+            await together([self._removal(key, revision) for key, revision in versions])
         finally:
             self._mirror.writing(-1)
 
@@ -76,7 +79,7 @@ class Writer:
             return remove
 
         try:
-            await self._together([removal(revision) for revision in chosen])
+            await together([removal(revision) for revision in chosen])
         except BankError as exc:
             _log.warning("old versions are left for later", count=len(chosen), error=str(exc))
 
@@ -119,27 +122,43 @@ class Writer:
         calls: list[Callable[[], Awaitable[None]]] = []
         calls += [_call(client.store_batch, batch) for batch in batches]
         calls += [_call(client.store, episode) for episode in singles]
-        await self._together(calls)
+        await together(calls)
 
-    async def _together(self, calls: Sequence[Callable[[], Awaitable[None]]]) -> None:
-        """Do all, several at a time; the first fault is raised when all are done."""
-        faults: list[BankError] = []
-        places = anyio.Semaphore(_PARALLEL)
+async def together(calls: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    """Do all, several at a time. After a fault no more are begun, and it is raised."""
+    faults: list[BankError] = []
+    waiting = iter(calls)
 
-        async def attempt(call: Callable[[], Awaitable[None]]) -> None:
-            async with places:
-                if any(isinstance(fault, BankUnavailableError) for fault in faults):
-                    return  # the others would wait for their time limits, one after another
-                try:
-                    await call()
-                except BankError as exc:
-                    faults.append(exc)
+    async def work() -> None:
+        for call in waiting:
+            try:
+                await call()
+            except BankError as exc:
+                faults.append(exc)
+            if faults:
+                return
 
-        async with anyio.create_task_group() as group:
-            for call in calls:
-                group.start_soon(attempt, call)
-        if faults:
-            raise faults[0]
+    async with anyio.create_task_group() as group:
+        for _ in range(min(_PARALLEL, len(calls))):
+            group.start_soon(work)
+    if faults:
+        raise faults[0]
+
+
+def as_episodes(records: Sequence[Record]) -> list[Episode]:
+    """The rows that hold records.
+
+    Raises:
+        BankRejectedError: one is too large for any request.
+        InvalidInputError: one holds what can't be written, such as NaN put in later.
+    """
+    try:
+        episodes = [as_episode(record) for record in records]
+    except CodecError as exc:
+        raise InvalidInputError("records", str(exc), "records that can be written") from exc
+    for episode in episodes:
+        episode.check_size()
+    return episodes
 
 
 def as_episode(record: Record) -> Episode:
