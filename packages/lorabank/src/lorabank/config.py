@@ -177,7 +177,8 @@ class OutboxConfig:
         backoff, backoff_max: pause after a failed delivery, doubled each time.
         drain: how long closing waits for what is left.
         dead_letters: undeliverable episodes that are kept for inspection.
-        pending: users whose unscored episode is remembered until it is scored or closed.
+        pending: unscored episodes that are remembered until they are scored or the bank is
+            disconnected; the oldest beyond that are delivered without an outcome.
     """
 
     capacity: int = 4096

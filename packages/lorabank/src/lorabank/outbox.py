@@ -21,6 +21,7 @@ from lorabank.errors import (
 )
 from lorabank.logs import get_logger
 from lorabank.types.pattern import Pattern
+from lorabank.waiting import undisturbed
 
 PERMANENT = (
     BankRejectedError,
@@ -86,19 +87,30 @@ class Outbox:
         self._delivered = self._rejected = self._dead_count = 0
         self._unknown_failures = 0
         self._changed = anyio.Event()
-        self._draining = False
+        self._draining = anyio.Event()
+        self._sending = anyio.Lock()
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._queue)
 
+    @property
+    def _full(self) -> bool:
+        return len(self._queue) >= self._config.capacity
+
     async def offer(self, pattern: Pattern) -> bool:
         """Queue an episode, waiting for room up to the budget; False if it was rejected."""
         with anyio.move_on_after(self._config.budget):
-            while len(self._queue) >= self._config.capacity:
+            while self._full and not self._closed:
                 await self._changed.wait()
-        if len(self._queue) >= self._config.capacity:
+        return self.offer_now(pattern)
+
+    def offer_now(self, pattern: Pattern) -> bool:
+        """Queue an episode if there is room; False if it was rejected."""
+        if self._closed or self._full:
             self._rejected += 1
-            log.warning("episode rejected: the outbox is full", capacity=self._config.capacity)
+            reason = "closed" if self._closed else "full"
+            log.warning(f"episode rejected: the outbox is {reason}", pattern_id=pattern.id)
             return False
         self._queue.append(pattern)
         self._signal()
@@ -109,22 +121,39 @@ class Outbox:
         self._queue.extend(patterns)
         self._signal()
 
+    def close(self) -> None:
+        """Reject whatever comes from now on; what is queued stays for the report."""
+        self._closed = True
+        self._signal()
+
+    async def forget(self, user_key: str) -> None:
+        """Drop a user's episodes, queued or dead. A delivery under way is waited for."""
+        async with self._sending:
+            kept = [pattern for pattern in self._queue if pattern.user_key != user_key]
+            self._queue = deque(kept)
+            dead = [letter for letter in self._dead if letter.pattern.user_key != user_key]
+            self._dead = deque(dead, maxlen=self._config.dead_letters)
+            self._signal()
+
     async def run(self) -> None:
         """The delivery loop; runs until cancelled."""
         pause = self._config.backoff
         while True:
             await self._wait_for_work()
             await self._wait_for_breaker()
-            if await self._deliver_some():
+            async with self._sending:
+                well = await self._deliver_some()
+            if well:
                 pause = self._config.backoff
+            elif self._draining.is_set():
+                await self._clock.sleep(self._config.backoff)
             else:
-                await self._clock.sleep(pause)
+                await self._rest(pause)
                 pause = min(2 * pause, self._config.backoff_max)
 
     async def drain(self) -> None:
-        """Wait until nothing is left. The breaker's pause does not hold the last tries back."""
-        self._draining = True
-        self._signal()
+        """Wait until nothing is left. No long pause holds the last tries back."""
+        self._draining.set()
         await self.emptied()
 
     async def emptied(self) -> None:
@@ -147,19 +176,24 @@ class Outbox:
             await self._changed.wait()
 
     async def _wait_for_breaker(self) -> None:
-        while self._breaker.remaining > 0 and not self._draining:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._cancel_when_changed, group.cancel_scope)
-                await self._clock.sleep(self._breaker.remaining)
-                group.cancel_scope.cancel()
+        while self._breaker.remaining > 0 and not self._draining.is_set():
+            await self._rest(self._breaker.remaining)
 
-    async def _cancel_when_changed(self, scope: anyio.CancelScope) -> None:
-        while not self._draining:
-            await self._changed.wait()
+    async def _rest(self, seconds: float) -> None:
+        """Sleep, at most until draining begins."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._cancel_when_draining, group.cancel_scope)
+            await self._clock.sleep(seconds)
+            group.cancel_scope.cancel()
+
+    async def _cancel_when_draining(self, scope: anyio.CancelScope) -> None:
+        await self._draining.wait()
         scope.cancel()
 
     async def _deliver_some(self) -> bool:
         """Send a batch (one episode when probing or after a failure); whether all is well."""
+        if not self._queue:
+            return True  # forgotten meanwhile
         size = self._config.batch if self._breaker.closed and not self._unknown_failures else 1
         batch = [self._queue[i] for i in range(min(size, len(self._queue)))]
         error = await self._attempt(batch)
@@ -188,7 +222,7 @@ class Outbox:
         """Deliver under a deadline; any failure is returned, whatever a foreign bank raises."""
         try:
             with anyio.fail_after(self._config.deadline):
-                await self._deliver(batch)
+                await undisturbed("store_patterns", self._deliver, batch)
         except Exception as exc:  # noqa: BLE001 - a bank's bug must not end the delivery loop
             return exc
         return None

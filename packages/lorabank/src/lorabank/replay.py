@@ -53,7 +53,7 @@ class ExperienceReplay:
         """Keep a copy of a batch; ``now`` in unix seconds. Supplied negatives are not kept."""
         if not self._config.enabled:
             return
-        copy = feedback.copy()
+        copy = _newest(feedback, self._config.max_rows_per_user).copy()
         self._batches[self._next] = Experience(user_key, copy, now)
         history = self._users.setdefault(user_key, _History())
         history.batches.append(self._next)
@@ -95,3 +95,15 @@ class ExperienceReplay:
         history.rows -= len(entry.feedback)
         if not history.batches:
             del self._users[entry.user_key]
+
+
+def _newest(feedback: Feedback, count: int) -> Feedback:
+    """The last ``count`` observations."""
+    if len(feedback) <= count:
+        return feedback
+    return Feedback(
+        feedback.x[-count:],
+        None if feedback.target is None else feedback.target[-count:],
+        items=None if feedback.items is None else feedback.items[-count:],
+        reward=None if feedback.reward is None else feedback.reward[-count:],
+    )

@@ -1,25 +1,55 @@
-"""Waiting for somebody else's answer, but not for ever."""
+"""Waiting for somebody else's answer, but not for ever, and whatever they raise."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, TypeVarTuple
 
 import anyio
 
 from lorabank.errors import BankUnavailableError
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
-async def within(deadline: float, answer: Awaitable[T], what: str) -> T:
-    """Await ``answer`` for at most ``deadline`` seconds.
+async def within(
+    deadline: float, what: str, question: Callable[[*Ts], Awaitable[T]], *arguments: *Ts
+) -> T:
+    """Await ``question(*arguments)`` for at most ``deadline`` seconds.
 
     Raises:
-        BankUnavailableError: no answer in time.
+        BankUnavailableError: no answer in time, or the other side cancelled itself.
     """
     try:
         with anyio.fail_after(deadline):
-            return await answer
+            return await undisturbed(what, question, *arguments)
     except TimeoutError as exc:
         raise BankUnavailableError(f"{what}: no answer within {deadline:g} s") from exc
+
+
+async def undisturbed(what: str, question: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
+    """Await ``question(*arguments)`` in a task of its own.
+
+    Foreign code may raise asyncio's CancelledError though nobody has cancelled it (a task of its
+    own was). In a task of ours that would look like our own cancellation, and end it in silence.
+
+    Raises:
+        BankUnavailableError: it cancelled itself.
+    """
+    answers: list[T] = []
+    failures: list[Exception] = []
+
+    async def ask() -> None:
+        try:
+            answers.append(await question(*arguments))
+        except Exception as exc:  # noqa: BLE001 - raised again below
+            failures.append(exc)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+    if failures:
+        raise failures[0]
+    if not answers:
+        raise BankUnavailableError(f"{what}: cancelled by the bank itself")
+    return answers[0]

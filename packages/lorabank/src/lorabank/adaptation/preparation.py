@@ -9,7 +9,7 @@ from lorabank.errors import InvalidInputError
 from lorabank.numerics.batch import Batch
 from lorabank.numerics.contrastive import Calibration, ContrastiveBatch, Negatives
 from lorabank.numerics.mse import MseBatch
-from lorabank.types.arrays import BoolArray, FloatArray
+from lorabank.types.arrays import BoolArray, FloatArray, IntArray
 from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool
 
@@ -37,8 +37,12 @@ def prepare_contrastive(
     config: ContrastiveConfig,
     calibration: Calibration,
     rng: np.random.Generator,
+    excluded: tuple[IntArray, IntArray] | None = None,
 ) -> ContrastiveBatch:
     """Targets with their negatives, supplied or drawn from the pool.
+
+    ``excluded`` are pairs (row, item of the pool) that no longer compete: what the user had
+    before. Supplied negatives compete regardless.
 
     Raises:
         InvalidInputError: no target, no negatives, items outside the pool, all inputs zero.
@@ -56,7 +60,7 @@ def prepare_contrastive(
         X=feedback.x,
         T=target,
         target_prior=_target_prior(feedback, pool),
-        negatives=_negatives(feedback, target, pool, config.negatives, rng),
+        negatives=_negatives(feedback, target, pool, config.negatives, rng, excluded),
         liked=liked,
         weights=np.where(liked, reward, 1 - reward).astype(np.float32),
         calibration=calibration,
@@ -104,6 +108,7 @@ def _negatives(
     pool: ItemPool | None,
     count: int,
     rng: np.random.Generator,
+    excluded: tuple[IntArray, IntArray] | None,
 ) -> Negatives:
     if feedback.negatives is not None:
         return _supplied(feedback.negatives, target)
@@ -112,10 +117,11 @@ def _negatives(
             "feedback.negatives", None, "negatives, or an engine opened with items="
         )
     if count < len(pool):
-        drawn = _drawn(feedback, target, pool, count, rng)
+        positions = pool.sample(count, rng)
+        drawn = _drawn(feedback, target, pool, positions, excluded)
         if not drawn.hits.all(axis=1).any():
             return drawn
-    return _whole_pool(feedback, target, pool)
+    return _whole_pool(feedback, target, pool, excluded)
 
 
 def _supplied(vectors: FloatArray, target: FloatArray) -> Negatives:
@@ -128,27 +134,44 @@ def _drawn(
     feedback: Feedback,
     target: FloatArray,
     pool: ItemPool,
-    count: int,
-    rng: np.random.Generator,
+    positions: IntArray,
+    excluded: tuple[IntArray, IntArray] | None,
 ) -> Negatives:
-    positions = pool.sample(count, rng)
     vectors = pool.vectors[positions]
-    correction = (np.log(count) + pool.log_q[positions]).astype(np.float32)
-    hits = (
-        _same_vector(target, vectors)
-        if feedback.items is None
-        else feedback.items[:, None] == positions
-    )
+    correction = (np.log(len(positions)) + pool.log_q[positions]).astype(np.float32)
+    hits = _hits(feedback, target, vectors, positions)
+    if excluded is not None:
+        hits |= _excluded(excluded, (len(target), len(pool)))[:, positions]
     return Negatives(vectors, pool.log_prior[positions], correction, hits)
 
 
-def _whole_pool(feedback: Feedback, target: FloatArray, pool: ItemPool) -> Negatives:
-    hits = (
-        _same_vector(target, pool.vectors)
-        if feedback.items is None
-        else feedback.items[:, None] == np.arange(len(pool))
-    )
+def _whole_pool(
+    feedback: Feedback,
+    target: FloatArray,
+    pool: ItemPool,
+    excluded: tuple[IntArray, IntArray] | None,
+) -> Negatives:
+    hits = _hits(feedback, target, pool.vectors, np.arange(len(pool)))
+    if excluded is not None:
+        hits |= _excluded(excluded, hits.shape)
     return Negatives(pool.vectors, pool.log_prior, np.zeros(len(pool), np.float32), hits)
+
+
+def _hits(
+    feedback: Feedback, target: FloatArray, vectors: FloatArray, positions: IntArray
+) -> BoolArray:
+    """(n, m): where a negative is the row's own target."""
+    if feedback.items is None:
+        return _same_vector(target, vectors)
+    same: BoolArray = feedback.items[:, None] == positions
+    return same
+
+
+def _excluded(pairs: tuple[IntArray, IntArray], shape: tuple[int, ...]) -> BoolArray:
+    """(n, N): where an item no longer competes for a row."""
+    mask: BoolArray = np.zeros(shape, np.bool_)
+    mask[pairs] = True
+    return mask
 
 
 def _same_vector(target: FloatArray, vectors: FloatArray) -> BoolArray:

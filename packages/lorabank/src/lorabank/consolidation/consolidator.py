@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar, TypeVarTuple
+from typing import Literal, TypeVar, TypeVarTuple
 
 import anyio
 import anyio.to_thread
@@ -18,18 +18,19 @@ from lorabank.consolidation.report import ConsolidationReport, Progress, SkillRe
 from lorabank.consolidation.rows import Split, collect_rows, members, split_users
 from lorabank.consolidation.tasks import ContrastiveTask, MseTask, Task
 from lorabank.consolidation.training import Schedule, fit_epochs
-from lorabank.errors import CapabilityError
+from lorabank.errors import BankRejectedError, CapabilityError
 from lorabank.numerics.lora import Matrices, initial_matrices
 from lorabank.protocols import ReasoningBank
 from lorabank.replay import ExperienceReplay
-from lorabank.types.arrays import IntArray
+from lorabank.types.arrays import BoolArray, IntArray
 from lorabank.types.items import ItemPool
-from lorabank.types.skill import ConsolidationCriteria, Evidence, Prior, Skill
+from lorabank.types.skill import Consolidation, ConsolidationCriteria, Evidence, Prior, Skill
 from lorabank.types.weights import Weights
 from lorabank.waiting import within
 
 # Seconds: a bank may have to read every episode for this.
 GROUPING_DEADLINE = 600.0
+WRITING_DEADLINE = 60.0
 OnProgress = Callable[[Progress], None]
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -37,10 +38,14 @@ Ts = TypeVarTuple("Ts")
 
 @dataclass(frozen=True, slots=True)
 class _Trained:
-    """Weights that were kept, as a prior and as a candidate for its children to beat."""
+    """Weights that were kept, as a prior and as a candidate for its children to beat.
+
+    ``user_keys`` are all users behind the weights, those behind the parent's among them.
+    """
 
     prior: Prior
     candidate: Candidate
+    user_keys: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +59,13 @@ class _Lesson:
     schedule: Schedule
     confidence: float
 
-    def positions(self, which: str) -> IntArray:
-        """Rows of the users to "fit" on, to "stop" by, or to "proof" on."""
-        return self.task.rows.of_users(getattr(self.split, which))
+    def fit(self) -> IntArray:
+        """Rows to train on."""
+        return self.task.rows.of_users(self.split.fit)
+
+    def judged(self, which: Literal["stop", "proof"]) -> IntArray:
+        """Rows to stop by, or to prove the result on."""
+        return _judged(self.task, self.split.stop if which == "stop" else self.split.proof)
 
 
 class Consolidator:
@@ -75,6 +84,11 @@ class Consolidator:
         self._replay = replay
         self._clock = clock
         self._threads = threads
+        self._forgotten: set[str] = set()
+
+    def forget(self, user_key: str) -> None:
+        """A consolidation under way stores nothing more that this user is in."""
+        self._forgotten.add(user_key)
 
     async def run(
         self,
@@ -88,8 +102,8 @@ class Consolidator:
             BankError: the bank failed, or did not answer in time.
         """
         started = self._clock.monotonic()
-        grouping = bank.auto_consolidate(self._config.namespace, criteria)
-        found = await within(GROUPING_DEADLINE, grouping, "auto_consolidate")
+        self._forgotten.clear()
+        found = await self._groups(bank, criteria)
         task = await self._task()
         trained: dict[str, _Trained] = {}
         reports = []
@@ -109,6 +123,14 @@ class Consolidator:
             groups=tuple(reports),
             seconds=self._clock.monotonic() - started,
         )
+
+    async def _groups(self, bank: ReasoningBank, criteria: ConsolidationCriteria) -> Consolidation:
+        namespace, deadline = self._config.namespace, GROUPING_DEADLINE
+        group = bank.auto_consolidate
+        found = await within(deadline, "auto_consolidate", group, namespace, criteria)
+        if not isinstance(found, Consolidation):
+            raise BankRejectedError(f"auto_consolidate answered a {type(found).__name__}")
+        return found
 
     async def _task(self) -> Task | None:
         """The local feedback as arrays; None if there is nothing to train on."""
@@ -132,17 +154,21 @@ class Consolidator:
         on_progress: OnProgress | None,
     ) -> tuple[SkillReport, _Trained | None]:
         """Train one group's prior, and keep it if held-out users are better off with it."""
+        if (skill.space, skill.objective) != (self._config.space, self._config.objective):
+            return _untrained(skill, 0, 0, "of another space or objective"), None
         if task is None:
             return _untrained(skill, 0, 0, "no local feedback to train on"), None
         split = split_users(task.rows.keys, self._config.prior.held_out)
-        split = split.within(members(task.rows.keys, skill.user_keys))
+        group = members(task.rows.keys, skill.user_keys)
+        split = split.within(group & task.rows.users_of(task.judged))
         users = int((split.fit | split.stop | split.proof).sum())
         events = len(task.rows.of_users(split.fit | split.stop | split.proof))
         enough = min(int(part.sum()) for part in (split.fit, split.stop, split.proof))
         if enough < self._config.prior.min_users:
             return _untrained(skill, users, events, "too few users to train and to prove"), None
         lesson = await self._lesson(skill, parent, task, split, criteria)
-        result, evidence = await self._train(lesson, on_progress)
+        behind = frozenset(skill.user_keys) | (parent.user_keys if parent else frozenset())
+        result, evidence = await self._train(lesson, behind, on_progress)
         kept = result is not None
         reason = "better than its parent" if kept else "not better than its parent"
         return SkillReport(
@@ -163,17 +189,17 @@ class Consolidator:
             candidate = parent.candidate
         else:
             schedule = Schedule(prior.learning_rate, prior.epochs)
-            stop = task.rows.of_users(split.stop)
+            stop = _judged(task, split.stop)
             candidate = Candidate(None, await self._in_thread(task.calibrate, None, stop))
         return _Lesson(skill.id, task, split, candidate, schedule, criteria.confidence)
 
     async def _train(
-        self, lesson: _Lesson, on_progress: OnProgress | None
+        self, lesson: _Lesson, behind: frozenset[str], on_progress: OnProgress | None
     ) -> tuple[_Trained | None, Evidence]:
-        task, stop = lesson.task, lesson.positions("stop")
+        task, stop = lesson.task, lesson.judged("stop")
         best, epochs = await self._fit(lesson, on_progress)
         child = Candidate(best, await self._in_thread(task.calibrate, best, stop))
-        proof = lesson.positions("proof")
+        proof = lesson.judged("proof")
         evidence = await self._in_thread(
             prove, task, child, lesson.parent, proof, lesson.confidence
         )
@@ -182,14 +208,14 @@ class Consolidator:
         if self._config.prior.refit:
             everyone = task.rows.of_users(lesson.split.fit | lesson.split.stop | lesson.split.proof)
             best = await self._refit(lesson, everyone, epochs)
-        return self._trained(Candidate(best, child.calibration), evidence), evidence
+        return self._trained(Candidate(best, child.calibration), evidence, behind), evidence
 
     async def _fit(self, lesson: _Lesson, on_progress: OnProgress | None) -> tuple[Matrices, int]:
         """Train on the fit users; the weights and number of the epoch that stops best."""
         start = self._start(lesson)
         rng = np.random.default_rng([self._config.seed, 1])
         config = self._config.prior
-        positions, stop = lesson.positions("fit"), lesson.positions("stop")
+        positions, stop = lesson.fit(), lesson.judged("stop")
         iterator = fit_epochs(lesson.task, start, positions, lesson.schedule, config, rng)
         best, best_epoch, best_loss = start, 0, np.inf
         for epoch in range(1, lesson.schedule.epochs + 1):
@@ -221,7 +247,9 @@ class Consolidator:
         scale = lora_scale(config.effective_alpha, config.rank, config.scaling)
         return Matrices(*initial_matrices(rng, config.rank, config.space.dim), scale)
 
-    def _trained(self, candidate: Candidate, evidence: Evidence) -> _Trained:
+    def _trained(
+        self, candidate: Candidate, evidence: Evidence, behind: frozenset[str]
+    ) -> _Trained:
         assert candidate.matrices is not None
         prior = Prior(
             weights=Weights(candidate.matrices.A, candidate.matrices.B),
@@ -231,7 +259,7 @@ class Consolidator:
             prior_weight=candidate.calibration.prior_weight,
             evidence=evidence,
         )
-        return _Trained(prior, candidate)
+        return _Trained(prior, candidate, behind)
 
     async def _store(self, bank: ReasoningBank, skill: Skill, result: _Trained | None) -> None:
         """Store what was proved here; retire what was not.
@@ -240,18 +268,30 @@ class Consolidator:
         somebody else may have proved.
         """
         if result is not None:
-            await bank.put_skill(replace(skill, prior=result.prior))
+            users = tuple(sorted(result.user_keys))
+            await self._put(bank, replace(skill, prior=result.prior, user_keys=users))
         elif skill.passed:
-            await bank.put_skill(skill)
+            await self._put(bank, skill)
         else:
             try:
-                await bank.delete_skill(skill.namespace, skill.id)
+                name, delete = skill.namespace, bank.delete_skill
+                await within(WRITING_DEADLINE, "delete_skill", delete, name, skill.id)
             except CapabilityError:
                 # Without weights and without hints, a skill that can't be deleted is harmless.
-                await bank.put_skill(skill)
+                await self._put(bank, skill)
+
+    async def _put(self, bank: ReasoningBank, skill: Skill) -> None:
+        """Unless a user in it was forgotten while it was made: the next consolidation is clean."""
+        if self._forgotten.isdisjoint(skill.user_keys):
+            await within(WRITING_DEADLINE, "put_skill", bank.put_skill, skill)
 
     async def _in_thread(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
         return await anyio.to_thread.run_sync(function, *arguments, limiter=self._threads)
+
+
+def _judged(task: Task, users: BoolArray) -> IntArray:
+    positions = task.rows.of_users(users)
+    return positions[task.judged[positions]]
 
 
 def _untrained(skill: Skill, users: int, events: int, reason: str) -> SkillReport:

@@ -20,6 +20,7 @@ class Rows:
         target: (M, dim) for "mse"; None for "contrastive".
         items: (M,) positions in the pool for "contrastive"; None for "mse".
         reward: (M,).
+        weight: (M,) of each row: for "mse" the reward given beside a target, else one.
         user: (M,) number of the user, ascending.
         keys: the users' keys by number.
         first: (users + 1,) where each user's rows begin.
@@ -29,6 +30,7 @@ class Rows:
     target: FloatArray | None
     items: IntArray | None
     reward: FloatArray
+    weight: FloatArray
     user: IntArray
     keys: tuple[str, ...]
     first: IntArray
@@ -39,6 +41,11 @@ class Rows:
     def of_users(self, chosen: BoolArray) -> IntArray:
         """Positions of the rows of the users for whom ``chosen`` (users,) is true."""
         return np.flatnonzero(chosen[self.user]).astype(np.int64)
+
+    def users_of(self, rows: BoolArray) -> BoolArray:
+        """(users,) whether each has one of the rows for which ``rows`` (M,) is true."""
+        chosen: BoolArray = np.bincount(self.user[rows], minlength=len(self.keys)) > 0
+        return chosen
 
     def earlier_items(self, positions: IntArray) -> tuple[IntArray, IntArray]:
         """(which of ``positions``, item) for every item that its user had before that row."""
@@ -87,6 +94,7 @@ def collect_rows(snapshot: Mapping[str, Sequence[Feedback]], objective: str) -> 
         target=np.concatenate([_mse_target(f) for f in batches]) if mse else None,
         items=None if mse else np.concatenate([f.items for f in batches if f.items is not None]),
         reward=np.concatenate([_reward(f) for f in batches]),
+        weight=np.concatenate([_weight(f, mse) for f in batches]),
         user=user,
         keys=keys,
         first=np.searchsorted(user, np.arange(len(keys) + 1)),
@@ -124,6 +132,11 @@ def _mse_target(feedback: Feedback) -> FloatArray:
         return feedback.target
     target: FloatArray = _reward(feedback)[:, None] * feedback.x
     return target
+
+
+def _weight(feedback: Feedback, mse: bool) -> FloatArray:
+    given = mse and feedback.target is not None
+    return _reward(feedback) if given else np.ones(len(feedback), np.float32)
 
 
 def _reward(feedback: Feedback) -> FloatArray:

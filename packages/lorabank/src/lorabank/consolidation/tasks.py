@@ -16,11 +16,12 @@ from lorabank.numerics.calibration import ScoredEvents, fit_calibration
 from lorabank.numerics.contrastive import Calibration, log_sum_exp
 from lorabank.numerics.lora import Matrices, forward
 from lorabank.numerics.mse import MseBatch
-from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray
+from lorabank.types.arrays import AnyFloatArray, BoolArray, FloatArray, IntArray
 from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool
 
 CHUNK = 512
+CALIBRATION_ROWS = 1024
 
 
 class Task(Protocol):
@@ -29,6 +30,11 @@ class Task(Protocol):
     @property
     def rows(self) -> Rows:
         """All rows."""
+        ...
+
+    @property
+    def judged(self) -> BoolArray:
+        """(M,) which rows say how good weights are."""
         ...
 
     def minibatch(self, positions: IntArray, rng: np.random.Generator) -> Batch:
@@ -53,10 +59,15 @@ class MseTask:
     rows: Rows
     calibration: Calibration
 
+    @property
+    def judged(self) -> BoolArray:
+        """Rows with some weight whose input is not zero."""
+        return (self.rows.weight > 0) & self.rows.x.any(axis=1)
+
     def minibatch(self, positions: IntArray, rng: np.random.Generator) -> Batch:  # noqa: ARG002
-        """Weighted by the user's share."""
+        """Weighted by the user's share, and by the reward beside a target."""
         assert self.rows.target is not None
-        weights = user_weights(self.rows, positions)
+        weights = user_weights(self.rows, positions) * self.rows.weight[positions]
         return MseBatch(self.rows.x[positions], self.rows.target[positions], weights)
 
     def losses(
@@ -65,12 +76,12 @@ class MseTask:
         calibration: Calibration,  # noqa: ARG002
         positions: IntArray,
     ) -> AnyFloatArray:
-        """``|y - t|^2 / |x|^2`` of each row, zero inputs counting as zero."""
+        """``w |y - t|^2 / |x|^2`` of each row, zero inputs counting as zero."""
         assert self.rows.target is not None
         X = self.rows.x[positions]
         Y = X if m is None else forward(m, X)[0]
         energy = np.einsum("ij,ij->i", X, X)
-        error = ((Y - self.rows.target[positions]) ** 2).sum(1)
+        error = ((Y - self.rows.target[positions]) ** 2).sum(1) * self.rows.weight[positions]
         losses: AnyFloatArray = np.divide(error, energy, out=np.zeros_like(error), where=energy > 0)
         return losses
 
@@ -91,6 +102,12 @@ class ContrastiveTask:
     pool: ItemPool
     config: ContrastiveConfig
 
+    @property
+    def judged(self) -> BoolArray:
+        """Liked rows: the likelihood of a disliked item says nothing good."""
+        liked: BoolArray = self.rows.reward >= self.config.negative_below
+        return liked
+
     def minibatch(self, positions: IntArray, rng: np.random.Generator) -> Batch:
         """Weighted by the user's share; negatives are shared by the whole minibatch."""
         assert self.rows.items is not None
@@ -100,7 +117,8 @@ class ContrastiveTask:
             reward=self.rows.reward[positions],
         )
         calibration = self.config.calibration
-        batch = prepare_contrastive(feedback, self.pool, self.config, calibration, rng)
+        earlier = self.rows.earlier_items(positions)
+        batch = prepare_contrastive(feedback, self.pool, self.config, calibration, rng, earlier)
         weights = batch.weights * user_weights(self.rows, positions)
         return replace(batch, weights=weights)
 
@@ -116,7 +134,10 @@ class ContrastiveTask:
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
     def calibrate(self, m: Matrices | None, positions: IntArray) -> Calibration:
-        """By maximum likelihood."""
+        """By maximum likelihood, on an even choice of the rows: two numbers need no more."""
+        if len(positions) > CALIBRATION_ROWS:
+            even = np.linspace(0, len(positions) - 1, CALIBRATION_ROWS)
+            positions = positions[even.astype(np.int64)]
         return fit_calibration(lambda: self._scored(m, positions), self.config.calibration)
 
     def _scored(self, m: Matrices | None, positions: IntArray) -> Iterator[ScoredEvents]:

@@ -27,9 +27,16 @@ class Connection:
     """One bank, from connect to disconnect."""
 
     def __init__(
-        self, bank: ReasoningBank, config: EngineConfig, clock: Clock, tasks: TaskGroup
+        self,
+        bank: ReasoningBank,
+        config: EngineConfig,
+        clock: Clock,
+        tasks: TaskGroup,
+        scope: anyio.CancelScope,
     ) -> None:
+        """``scope`` is that of the whole connection, its bank's opening and closing included."""
         self.bank = bank
+        self.scope = scope
         self.breaker = CircuitBreaker(
             config.query.failures_to_open, config.query.pause, clock.monotonic
         )
@@ -40,6 +47,7 @@ class Connection:
         self.report: DeliveryReport | None = None
         self._config = config.outbox
         self._pending: OrderedDict[str, Pattern] = OrderedDict()
+        self._drained = False
         self._updates = 0
         self._idle = anyio.Event()
         self._idle.set()
@@ -64,32 +72,44 @@ class Connection:
 
     async def deliver(self, finished: Pattern | None, pending: Pattern) -> bool:
         """Queue the finished episode and remember the new pending one; False if rejected."""
-        accepted = True
+        accepted = finished is None or await self.outbox.offer(finished)
+        # No await from here on: a cancelled update has changed nothing.
         if finished is not None:
-            accepted = await self.outbox.offer(finished)
-        self._pending.pop(pending.user_key, None)
-        self._pending[pending.user_key] = pending
+            self._pending.pop(finished.id, None)
+        if self._drained:
+            return self.outbox.offer_now(pending) and accepted
+        self._pending[pending.id] = pending
         if len(self._pending) > self._config.pending:
             _, oldest = self._pending.popitem(last=False)
-            accepted = await self.outbox.offer(oldest) and accepted
+            self.outbox.offer_now(oldest)
         return accepted
 
-    def drop_pending(self, user_key: str) -> None:
-        """A forgotten user's pending episode is never emitted."""
-        self._pending.pop(user_key, None)
+    async def forget(self, user_key: str) -> None:
+        """Drop a forgotten user's episodes, and answers that may tell of them."""
+        for pattern_id in [i for i, p in self._pending.items() if p.user_key == user_key]:
+            del self._pending[pattern_id]
+        self.inquiry.clear()
+        await self.outbox.forget(user_key)
 
     async def run(self) -> None:
         """Deliver until asked to close, then finish updates and drain. Runs in its own task."""
-        async with anyio.create_task_group() as group:
-            group.start_soon(self.outbox.run)
-            try:
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self.outbox.run)
                 await self.closing.wait()
-            finally:
-                with anyio.move_on_after(self._config.drain, shield=True):
-                    await self._idle.wait()
-                    self.outbox.put_aside(list(self._pending.values()))
-                    self._pending.clear()
-                    await self.outbox.drain()
+                with anyio.move_on_after(self._config.drain):
+                    await self._drain()
                 group.cancel_scope.cancel()
-                self.inquiry.clear()
-                self.report = self.outbox.report()
+        finally:
+            self.outbox.close()
+            self.inquiry.clear()
+            self.report = self.outbox.report()
+
+    async def _drain(self) -> None:
+        """Updates get half the time to finish, so that what they leave can still be delivered."""
+        with anyio.move_on_after(self._config.drain / 2):
+            await self._idle.wait()
+        self._drained = True
+        self.outbox.put_aside(list(self._pending.values()))
+        self._pending.clear()
+        await self.outbox.drain()

@@ -6,8 +6,11 @@ from lorabank.adaptation.step import Decision
 from lorabank.config import EngineConfig
 from lorabank.engine.inquiry import Advice
 from lorabank.engine.report import HintUse
-from lorabank.hints import apply_hints
+from lorabank.hints import HintBounds, apply_hints
 from lorabank.types.hyperparameters import Selection
+
+# An engine whose default switches EWC++ off keeps no anchor to pull towards.
+BOUNDS = HintBounds(ewc_without_default=0.0)
 
 
 def decide(config: EngineConfig, user_key: str, advice: Advice) -> tuple[Decision, HintUse]:
@@ -23,7 +26,7 @@ def decide(config: EngineConfig, user_key: str, advice: Advice) -> tuple[Decisio
     if _fraction(user_key) < holdout:
         use = HintUse("holdout", strategy=advice.strategy, similar=similar)
         return Decision(config.defaults, "holdout", holdout), use
-    hyper, applied, refused = apply_hints(advice.strategy.hints, config.defaults)
+    hyper, applied, refused = apply_hints(advice.strategy.hints, config.defaults, BOUNDS)
     selection: Selection = "hinted" if applied else "default"
     propensity = 1.0 - holdout if applied else 1.0
     use = HintUse(selection, applied, refused, advice.strategy, similar)

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 import anyio
+import anyio.lowlevel
 import numpy as np
 from anyio.abc import TaskGroup, TaskStatus
 from numpy.typing import ArrayLike
@@ -18,31 +19,40 @@ from lorabank.clock import Clock
 from lorabank.config import EngineConfig
 from lorabank.consolidation import ConsolidationReport, Consolidator, Progress
 from lorabank.engine.connection import Connection
+from lorabank.engine.inquiry import as_matches
 from lorabank.engine.merging import merge
 from lorabank.engine.report import BankState, EngineStats, UpdateResult
 from lorabank.engine.starting import adapter_from_skill, identity_adapter
 from lorabank.engine.tally import Tally
 from lorabank.engine.updating import Updater, state_of
-from lorabank.errors import BankError, EngineClosedError, InvalidInputError
+from lorabank.errors import (
+    BankError,
+    BankRejectedError,
+    BankUnavailableError,
+    EngineClosedError,
+    InvalidInputError,
+)
 from lorabank.logs import get_logger
 from lorabank.outbox import DeliveryReport
 from lorabank.protocols import ReasoningBank
 from lorabank.replay import ExperienceReplay
 from lorabank.skills import fitting_skills
 from lorabank.types.arrays import FloatArray, as_vector
-from lorabank.types.checks import check_count
+from lorabank.types.checks import check_count, check_number
 from lorabank.types.feedback import Feedback
 from lorabank.types.identifiers import user_key
 from lorabank.types.items import ItemPool
 from lorabank.types.pattern import Match
 from lorabank.types.query import PatternFilter, Query
-from lorabank.types.skill import ConsolidationCriteria, Skill
-from lorabank.waiting import within
+from lorabank.types.skill import ConsolidationCriteria, Prior, Skill
+from lorabank.waiting import undisturbed, within
 
 log = get_logger(__name__)
 NO_DELIVERIES = DeliveryReport(0, (), 0, 0, ())
 # Seconds that a bank may take to close, beyond the time to drain.
 CLOSING = 30.0
+# Seconds that a bank may take to open: it may have to start a process, or read an index.
+OPENING = 120.0
 
 
 class LoRAPersonalizationEngine:
@@ -79,6 +89,7 @@ class LoRAPersonalizationEngine:
         self._connection: Connection | None = None
         self._tasks: TaskGroup | None = None
         self._tally = Tally()
+        self._periodic: anyio.CancelScope | None = None
 
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
@@ -96,7 +107,9 @@ class LoRAPersonalizationEngine:
             await self._end_tasks(None, None, None)
             raise
         if self.config.consolidate_every is not None:
-            self._tasks.start_soon(self._consolidate_periodically, self.config.consolidate_every)
+            self._periodic = anyio.CancelScope()
+            pause = self.config.consolidate_every
+            self._tasks.start_soon(self._consolidate_periodically, self._periodic, pause)
         return self
 
     async def __aexit__(
@@ -105,6 +118,8 @@ class LoRAPersonalizationEngine:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._periodic is not None:
+            self._periodic.cancel()
         try:
             await self.disconnect_reasoning_bank()
         finally:
@@ -120,11 +135,16 @@ class LoRAPersonalizationEngine:
         Raises:
             UnknownBackendError: no installed backend serves the URL.
             EmbeddingSpaceError: the bank holds another space.
+            InvalidInputError: it is neither a URL nor a `ReasoningBank`.
             BankUnavailableError: it could not be reached in time.
             EngineClosedError: the engine is not open.
         """
         tasks = self._require_open()
-        connection: Connection = await tasks.start(self._serve, bank)
+        try:
+            with anyio.fail_after(OPENING):
+                connection: Connection = await tasks.start(self._serve, bank)
+        except TimeoutError as exc:
+            raise BankUnavailableError(f"the bank did not open within {OPENING:g} s") from exc
         previous, self._connection = self._connection, connection
         if previous is not None:
             await self._close(previous)
@@ -229,10 +249,11 @@ class LoRAPersonalizationEngine:
         return merge(adapters, weights, user_id)
 
     async def forget(self, user_id: str) -> int:
-        """Remove a user here and in the bank: replay, pending episode, patterns, skills.
+        """Remove a user here and in the bank: replay, episodes on their way, patterns, skills.
 
         Skills that the user is in are removed whole; consolidation makes them anew without the
-        user. Returns how many patterns went. The caller drops the adapter itself.
+        user. Returns how many patterns went. The caller drops the adapter itself, and starts no
+        more updates of this user before.
 
         Raises:
             BankError: the bank could not do it; the local part is done.
@@ -240,13 +261,13 @@ class LoRAPersonalizationEngine:
         self._require_open()
         key = user_key(user_id, self.config.user_key_secret)
         self.replay.forget(key)
+        self._consolidator.forget(key)
         connection = self._connection
         if connection is None:
             return 0
-        connection.drop_pending(key)
-        connection.inquiry.clear()
-        forgetting = connection.bank.forget(self.config.namespace, key)
-        return await within(self.config.query.deadline, forgetting, "forget")
+        await connection.forget(key)
+        deadline, namespace = self.config.query.deadline, self.config.namespace
+        return await within(deadline, "forget", connection.bank.forget, namespace, key)
 
     # ---- what others learned --------------------------------------------------------------
 
@@ -268,6 +289,7 @@ class LoRAPersonalizationEngine:
         """
         self._require_open()
         check_count(k, "k")
+        check_number(min_reward, "min_reward", low=0.0, high=1.0)
         query = Query(
             namespace=self.config.namespace,
             context=as_vector(context, "context", self.config.space.dim),
@@ -278,8 +300,12 @@ class LoRAPersonalizationEngine:
         connection = self._connection
         if connection is None:
             return []
-        retrieving = connection.bank.retrieve_patterns(query)
-        return await within(self.config.query.deadline, retrieving, "get_similar_adaptations")
+        deadline, retrieve = self.config.query.deadline, connection.bank.retrieve_patterns
+        answer: object = await within(deadline, "retrieve_patterns", retrieve, query)
+        matches = as_matches(answer)
+        if matches is None:
+            raise BankRejectedError(f"retrieve_patterns answered a {type(answer).__name__}")
+        return list(matches)
 
     async def consolidate_adaptation_patterns(
         self,
@@ -320,15 +346,19 @@ class LoRAPersonalizationEngine:
         connection = self._connection
         if connection is None or connection.degraded:
             return []
-        listing = connection.bank.skills(self.config.namespace)
+        skills: list[Skill] = []
         try:
-            skills = await within(self.config.query.budget, listing, "skills")
+            with anyio.move_on_after(self.config.query.budget) as scope:
+                skills = await undisturbed("skills", connection.bank.skills, self.config.namespace)
+            fitting = fitting_skills(skills, self.config.space, self.config.objective, context)
+            found = [skill for skill in fitting if isinstance(skill.prior, Prior)]
         except Exception as exc:  # noqa: BLE001 - whatever a bank raises, users still start
             log.warning("skills are not available, starting as the identity", error=repr(exc))
             connection.breaker.failure()
             return []
-        fitting = fitting_skills(skills, self.config.space, self.config.objective, context)
-        return [skill for skill in fitting if skill.prior is not None]
+        if scope.cancelled_caught:  # slow is not broken: queries, which have longer, decide that
+            log.warning("skills took too long, starting as the identity")
+        return found
 
     async def _serve(
         self, source: ReasoningBank | str, *, task_status: TaskStatus[Connection]
@@ -336,13 +366,20 @@ class LoRAPersonalizationEngine:
         """One bank's life, in one task: opened (if ours), bound, served, drained, closed."""
         connection: Connection | None = None
         try:
-            async with self._opened(source) as bank, anyio.create_task_group() as queries:
-                connection = Connection(bank, self.config, self._clock, queries)
-                task_status.started(connection)
-                try:
+            with anyio.CancelScope() as scope:
+                async with self._opened(source) as bank, anyio.create_task_group() as queries:
+                    connection = Connection(bank, self.config, self._clock, queries, scope)
+                    task_status.started(connection)
+                    await anyio.lowlevel.checkpoint_if_cancelled()
+                    # From here on only `_close` ends it: whoever cancels the engine's body must
+                    # not take away the delivery of what was acknowledged.
+                    scope.shield = True
                     await connection.run()
-                finally:
                     queries.cancel_scope.cancel()
+        except Exception:
+            if connection is None:
+                raise
+            log.exception("the bank failed while it was closed")
         finally:
             if connection is not None:
                 connection.closed.set()
@@ -355,7 +392,9 @@ class LoRAPersonalizationEngine:
             async with open_bank(source, space=space, clock=clock) as bank:
                 yield bank
             return
-        await within(self.config.query.deadline, source.bind(self.config.space), "bind")
+        if not isinstance(source, ReasoningBank):
+            raise InvalidInputError("bank", source, "a ReasoningBank or a URL")
+        await within(self.config.query.deadline, "bind", source.bind, self.config.space)
         yield source
 
     async def _close(self, connection: Connection) -> DeliveryReport:
@@ -365,21 +404,23 @@ class LoRAPersonalizationEngine:
             await connection.closed.wait()
         if scope.cancelled_caught:
             log.error("the bank did not close in time", seconds=CLOSING)
+            connection.scope.cancel()
         report = connection.report or connection.outbox.report()
         self._tally.add(connection, report)
         if report.undelivered:
             log.error("episodes were not delivered", count=len(report.undelivered))
         return report
 
-    async def _consolidate_periodically(self, pause: float) -> None:
-        while True:
-            await self._clock.sleep(pause)
-            if self._connection is None:
-                continue
-            try:
-                await self.consolidate_adaptation_patterns()
-            except Exception:
-                log.exception("periodic consolidation failed")
+    async def _consolidate_periodically(self, scope: anyio.CancelScope, pause: float) -> None:
+        with scope:
+            while True:
+                await self._clock.sleep(pause)
+                if self._connection is None:
+                    continue
+                try:
+                    await self.consolidate_adaptation_patterns()
+                except Exception:
+                    log.exception("periodic consolidation failed")
 
     async def _end_tasks(
         self,

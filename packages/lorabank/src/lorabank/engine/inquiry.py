@@ -7,7 +7,7 @@ the shared query with it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -21,9 +21,10 @@ from lorabank.config import QueryConfig
 from lorabank.logs import get_logger
 from lorabank.outbox import Outbox
 from lorabank.protocols import ReasoningBank
-from lorabank.types.pattern import Match
+from lorabank.types.pattern import Match, Pattern
 from lorabank.types.query import Query
 from lorabank.types.strategy import Strategy
+from lorabank.waiting import undisturbed
 
 CacheState: TypeAlias = Literal["hit", "miss", "timeout", "failed", "degraded", "disconnected"]
 
@@ -41,8 +42,15 @@ class Advice:
     @property
     def size(self) -> int:
         """Bytes it roughly takes in the cache."""
-        matches = self.patterns or ()
-        return 2048 + sum(1024 + match.pattern.context.nbytes for match in matches)
+        size = 2048 + _bytes_of(self.patterns or ())
+        if self.strategy is not None:
+            size += _bytes_of(self.strategy.patterns) + 256 * len(self.strategy.effects)
+            size += 4 * len(self.strategy.recommendation)
+        return size
+
+
+def _bytes_of(matches: Sequence[Match]) -> int:
+    return sum(1024 + match.pattern.context.nbytes for match in matches)
 
 
 NO_ADVICE = Advice("disconnected")
@@ -98,12 +106,14 @@ class Inquiry:
         return flight.advice
 
     def clear(self) -> None:
-        """Forget every cached answer."""
+        """Forget every cached answer; one that is under way will not be cached."""
         self.cache.clear()
+        self._flights.clear()
 
     def _may_ask(self) -> bool:
-        """When half-open, the probe is a delivery; only without one waiting is it a query."""
-        return self._breaker.closed or (self._breaker.probing and not len(self._outbox))
+        """When half-open, the probe is a delivery; only without one waiting is it one query."""
+        idle = not len(self._outbox) and not self._flights
+        return self._breaker.closed or (self._breaker.probing and idle)
 
     async def _fly(self, key: Hashable, query: Query, flight: _Flight) -> None:
         try:
@@ -112,13 +122,15 @@ class Inquiry:
             answered = patterns is not None or strategy is not None
             advice = Advice("miss" if answered else "failed", patterns, strategy)
             flight.advice = advice
-            if complete:
-                self._breaker.success()
-                self.cache.put(key, Advice("hit", patterns, strategy), advice.size)
-            else:
+            if not complete:
                 self._breaker.failure()
+                return
+            self._breaker.success()
+            if self._flights.get(key) is flight:
+                self.cache.put(key, Advice("hit", patterns, strategy), advice.size)
         finally:
-            self._flights.pop(key, None)
+            if self._flights.get(key) is flight:
+                del self._flights[key]
             flight.done.set()
 
     async def _ask_both(self, query: Query) -> tuple[tuple[Match, ...] | None, Strategy | None]:
@@ -127,7 +139,7 @@ class Inquiry:
 
         async def ask(name: str, question: Callable[[Query], Awaitable[object]]) -> None:
             try:
-                answers[name] = await question(query)
+                answers[name] = await undisturbed(name, question, query)
             except Exception as exc:  # noqa: BLE001 - whatever a bank raises, updates go on
                 log.warning("bank query failed", half=name, error=repr(exc))
 
@@ -135,14 +147,20 @@ class Inquiry:
             async with anyio.create_task_group() as group:
                 group.start_soon(ask, "patterns", self._bank.retrieve_patterns)
                 group.start_soon(ask, "strategy", self._bank.learn_strategy)
-        return _as_matches(answers.get("patterns")), _as_strategy(answers.get("strategy"))
+        return as_matches(answers.get("patterns")), _as_strategy(answers.get("strategy"))
 
 
-def _as_matches(answer: object) -> tuple[Match, ...] | None:
-    if isinstance(answer, list | tuple) and all(isinstance(item, Match) for item in answer):
-        return tuple(answer)
-    return None
+def as_matches(answer: object) -> tuple[Match, ...] | None:
+    """A bank's matches; None if the answer is anything else."""
+    if not isinstance(answer, list | tuple):
+        return None
+    sound = all(isinstance(m, Match) and isinstance(m.pattern, Pattern) for m in answer)
+    return tuple(answer) if sound else None
 
 
 def _as_strategy(answer: object) -> Strategy | None:
-    return answer if isinstance(answer, Strategy) else None
+    """Hints may hold anything: they are checked where they are applied."""
+    if not isinstance(answer, Strategy) or not isinstance(answer.recommendation, str):
+        return None
+    sound = isinstance(answer.effects, tuple) and as_matches(answer.patterns) is not None
+    return answer if sound else None

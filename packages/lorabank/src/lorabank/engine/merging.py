@@ -25,6 +25,9 @@ def merge(
     """
     if not adapters:
         raise InvalidInputError("adapters", "none", "at least one adapter")
+    for adapter in adapters:
+        if not isinstance(adapter, Adapter):
+            raise InvalidInputError("adapters", adapter, "Adapter objects")
     first = adapters[0]
     for adapter in adapters[1:]:
         _check_alike(first, adapter)

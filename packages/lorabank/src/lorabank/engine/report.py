@@ -21,7 +21,8 @@ class HintUse:
 
     Attributes:
         selection: "default" (nothing to go by), "hinted", "holdout" (never hinted) or "explored".
-        applied, refused: one sentence for each hint taken up or turned down.
+        applied: the parameters that were hinted.
+        refused: one sentence for each hint that was turned down.
         strategy: the bank's answer, None without one.
         similar: the patterns it found.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar, TypeVarTuple
 
 import anyio
 import anyio.to_thread
@@ -19,9 +20,11 @@ from lorabank.engine.connection import Connection
 from lorabank.engine.deciding import decide
 from lorabank.engine.inquiry import NO_ADVICE, Advice
 from lorabank.engine.report import BankState, EpisodeState, PhaseSeconds, UpdateReport, UpdateResult
+from lorabank.logs import get_logger
 from lorabank.numerics.batch import Batch
 from lorabank.numerics.lora import Matrices
 from lorabank.numerics.mse import MseBatch
+from lorabank.protocols import ReasoningBank
 from lorabank.replay import ExperienceReplay
 from lorabank.types.feedback import Feedback
 from lorabank.types.identifiers import new_id, user_key
@@ -29,6 +32,9 @@ from lorabank.types.items import ItemPool
 from lorabank.types.pattern import Pattern
 from lorabank.types.query import PatternFilter, Query
 
+log = get_logger(__name__)
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 # Multiply-adds that take well under the 5 ms for which the event loop may be held up.
 INLINE_WORK = 10_000_000
 
@@ -63,14 +69,14 @@ class Updater:
         started = self._timer()
         key = user_key(adapter.user_id, self._config.user_key_secret)
         rng = np.random.default_rng([self._config.seed, int(key[:16], 16), adapter.version])
-        batch = prepare(adapter, feedback, self._config, self._pool, rng)
-        advice = await self._ask(adapter, feedback, connection)
+        batch = await self._prepare(adapter, feedback, rng)
         bank = state_of(connection)
+        advice = await self._ask(adapter, feedback, connection)
         decision, hints = decide(self._config, key, advice)
         if connection is not None:
             decision = replace(decision, observed=True)
         queried = self._timer()
-        result = await self._compute(adapter, batch, decision, rng)
+        result, plain_mse = await self._compute(adapter, batch, decision, rng)
         computed = self._timer()
         updated = result.adapter
         episode: EpisodeState = "none"
@@ -83,7 +89,7 @@ class Updater:
             loss_before=result.loss_before,
             loss_after=result.loss_after,
             identity_loss=result.identity_loss,
-            plain_mse=_plain_mse(adapter, batch),
+            plain_mse=plain_mse,
             gradient_norm=result.gradient_norm,
             clipped=result.clipped,
             hyperparameters=decision.hyperparameters,
@@ -116,7 +122,7 @@ class Updater:
             config.namespace,
             adapter.rank,
             adapter.dim,
-            connection.bank.generation,
+            _generation(connection.bank),
         )
         query = Query(
             namespace=config.namespace,
@@ -128,17 +134,33 @@ class Updater:
         )
         return await connection.inquiry.advise(cache_key, query)
 
+    async def _prepare(
+        self, adapter: Adapter, feedback: Feedback, rng: np.random.Generator
+    ) -> Batch:
+        work = feedback.x.size
+        if adapter.objective == "contrastive" and self._pool is not None:
+            # Targets given as vectors are looked for among the negatives.
+            work *= min(self._config.contrastive.negatives, len(self._pool))
+        arguments = (adapter, feedback, self._config, self._pool, rng)
+        return await self._run(work, prepare, *arguments)
+
     async def _compute(
         self, adapter: Adapter, batch: Batch, decision: Decision, rng: np.random.Generator
-    ) -> StepResult:
+    ) -> tuple[StepResult, float | None]:
+        config = self._config
+        passes = decision.hyperparameters.steps + 3
+        if decision.observed and (adapter.trial is not None or config.trials.probability > 0):
+            # Whether a trial starts is drawn inside. The arm with more steps counts for two.
+            passes += config.defaults.steps * (len(config.trials.arms) + 2)
+        work = work_of(batch, adapter.rank, passes)
+        arguments = (adapter, batch, decision, config, rng, self._timer)
+        return await self._run(work, _step, *arguments)
+
+    async def _run(self, work: int, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
         """Small work stays inline; more goes to a worker thread."""
-        passes = decision.hyperparameters.steps + 2
-        if adapter.trial is not None:
-            passes += len(adapter.trial.arms)
-        arguments = (adapter, batch, decision, self._config, rng, self._timer)
-        if work_of(batch, adapter.rank, passes) <= INLINE_WORK:
-            return adapt(*arguments)
-        return await anyio.to_thread.run_sync(adapt, *arguments, limiter=self._threads)
+        if work <= INLINE_WORK:
+            return function(*arguments)
+        return await anyio.to_thread.run_sync(function, *arguments, limiter=self._threads)
 
     def _episode(
         self, result: StepResult, feedback: Feedback, key: str, decision: Decision, latency: float
@@ -183,6 +205,28 @@ async def _deliver(
     if not accepted:
         return "rejected"
     return "pending" if finished is None else "queued"
+
+
+def _generation(bank: ReasoningBank) -> int:
+    """Part of a cache key, so a foreign bank may not put just anything in."""
+    try:
+        generation = bank.generation
+    except Exception as exc:  # noqa: BLE001 - whatever a bank raises, updates go on
+        log.warning("the bank has no generation", error=repr(exc))
+        return 0
+    return generation if isinstance(generation, int) else 0
+
+
+def _step(
+    adapter: Adapter,
+    batch: Batch,
+    decision: Decision,
+    config: EngineConfig,
+    rng: np.random.Generator,
+    timer: Callable[[], float],
+) -> tuple[StepResult, float | None]:
+    result = adapt(adapter, batch, decision, config, rng, timer)
+    return result, _plain_mse(adapter, batch)
 
 
 def _plain_mse(adapter: Adapter, batch: Batch) -> float | None:

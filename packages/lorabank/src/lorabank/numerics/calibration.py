@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabank.numerics.contrastive import Calibration, log_sum_exp
-from lorabank.types.arrays import AnyFloatArray, IntArray
+from lorabank.numerics.contrastive import Calibration
+from lorabank.types.arrays import AnyFloatArray, BoolArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,14 +53,15 @@ def fit_calibration(
         step = _newton_step(theta, gradient, hessian, damping)
         candidate = np.array([max(theta[0] - step[0], 0.0), theta[1] - step[1]])
         new_value, new_gradient, new_hessian = _evaluate(chunks(), candidate)
-        if new_value > value:
+        settled = abs(value - new_value) < 1e-7 * abs(value)
+        if new_value > value and not settled:
             damping = max(damping, 1e-4) * 10
             continue
-        done = value - new_value < 1e-7 * abs(value)
-        theta, value, gradient, hessian = candidate, new_value, new_gradient, new_hessian
-        damping = max(damping / 10, 1e-9)
-        if done:
+        if new_value <= value:
+            theta, value, gradient, hessian = candidate, new_value, new_gradient, new_hessian
+        if settled:
             break
+        damping = max(damping / 10, 1e-9)
     return Calibration(float(theta[0]), float(theta[1]))
 
 
@@ -99,29 +100,46 @@ def _evaluate_chunk(
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """Scores and prior count from their maximum: the softmax does not see the difference, and
     what is constant becomes exactly flat."""
-    offered = np.isfinite(events.scores)
+    offered = ~np.isneginf(events.scores)
     peak = events.scores.max(axis=1, keepdims=True)
-    scores = np.where(offered, events.scores - peak, 0.0)
-    log_prior = events.log_prior - events.log_prior.max()
-    logits = theta[0] * scores + theta[1] * log_prior
-    logits[~offered] = -np.inf
-    total = log_sum_exp(logits)
-    P = np.exp(logits - total[:, None])
+    scores = np.where(offered, events.scores - peak, events.scores.dtype.type(0))
+    log_prior = (events.log_prior - events.log_prior.max()).astype(scores.dtype)
+    losses, P = _softmax(scores, log_prior, offered, events.targets, theta)
     rows, w = np.arange(len(P)), events.weights
-    prior = np.broadcast_to(log_prior, P.shape)
-    mean_score, mean_prior = (P * scores).sum(1), (P * prior).sum(1)
-    value = float(w @ (total - logits[rows, events.targets]))
+    PS = P * scores
+    mean_score, mean_prior = PS.sum(axis=1), P @ log_prior
     gradient = np.array(
         [
             w @ (mean_score - scores[rows, events.targets]),
             w @ (mean_prior - log_prior[events.targets]),
         ]
     )
-    cross = w @ ((P * scores * prior).sum(1) - mean_score * mean_prior)
+    cross = w @ (PS @ log_prior - mean_score * mean_prior)
     hessian = np.array(
         [
-            [w @ ((P * scores**2).sum(1) - mean_score**2), cross],
-            [cross, w @ ((P * prior**2).sum(1) - mean_prior**2)],
+            [w @ (np.einsum("ij,ij->i", PS, scores) - mean_score**2), cross],
+            [cross, w @ (P @ log_prior**2 - mean_prior**2)],
         ]
     )
-    return value, gradient, hessian
+    return float(w @ losses), gradient, hessian
+
+
+def _softmax(
+    scores: AnyFloatArray,
+    log_prior: AnyFloatArray,
+    offered: BoolArray,
+    targets: IntArray,
+    theta: NDArray[np.float64],
+) -> tuple[AnyFloatArray, AnyFloatArray]:
+    """Negative log-likelihoods (n,) and probabilities (n, N), in the scores' dtype."""
+    tau, weight = theta.astype(scores.dtype)
+    P: AnyFloatArray = tau * scores
+    P += weight * log_prior
+    P[~offered] = -np.inf
+    P -= P.max(axis=1, keepdims=True)
+    chosen = P[np.arange(len(P)), targets]
+    np.exp(P, out=P)
+    total = P.sum(axis=1, keepdims=True)
+    P /= total
+    losses: AnyFloatArray = np.log(total[:, 0]) - chosen
+    return losses, P

@@ -1,0 +1,40 @@
+"""Offline evaluation of next-item ranking: events without leaks, metrics, baselines, intervals.
+
+Pure numpy, and nothing in it knows where a log comes from.
+"""
+
+from lorabank.evaluation.baselines import Blend, fit_temperature, fit_weights, tune_blend
+from lorabank.evaluation.bootstrap import Interval, PairedComparison, paired_bootstrap
+from lorabank.evaluation.contexts import decayed_contexts
+from lorabank.evaluation.events import Events, Log, ordered_log
+from lorabank.evaluation.folds import Fold, make_folds
+from lorabank.evaluation.metrics import (
+    EventScores,
+    UserScores,
+    hit_rate,
+    ndcg,
+    score_events,
+    user_scores,
+)
+
+__all__ = [
+    "Blend",
+    "EventScores",
+    "Events",
+    "Fold",
+    "Interval",
+    "Log",
+    "PairedComparison",
+    "UserScores",
+    "decayed_contexts",
+    "fit_temperature",
+    "fit_weights",
+    "hit_rate",
+    "make_folds",
+    "ndcg",
+    "ordered_log",
+    "paired_bootstrap",
+    "score_events",
+    "tune_blend",
+    "user_scores",
+]
