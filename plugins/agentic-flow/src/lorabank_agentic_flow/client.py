@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import anyio.to_thread
+
 from lorabank.errors import BankRejectedError
 from lorabank_agentic_flow import replies
-from lorabank_agentic_flow.connection import Caller
-from lorabank_agentic_flow.listing import Listing, read_listing
+from lorabank_agentic_flow.connection import Caller, ConnectionLostError
+from lorabank_agentic_flow.envelope import revision_of
+from lorabank_agentic_flow.listing import Listed, Listing, read_listing
 from lorabank_agentic_flow.replies import Counts
 
 # npm mcp-proxy refuses bodies of more than 10 MiB; a little is for what wraps the arguments.
 MAX_REQUEST = 10 * 1024 * 1024 - 4096
 _CACHE_LIFE = 310.0  # seconds; the server's read cache answers from memory for five minutes
 _LOWEST = -1e9
+HEADROOM = 1000  # episodes that others may add between counting and asking
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,15 @@ class Client:
         arguments = {"filters": {"session_id": session}}
         return replies.deleted_rows(await self._caller.call("agentdb_delete", arguments))
 
+    async def delete_revisions(self, revisions: Collection[str]) -> int:
+        """Delete the rows of many versions, in one transaction; how many there were."""
+        while True:
+            session = await self._caller.pinned()
+            try:
+                return await self.through(session)._delete_found(revisions)
+            except ConnectionLostError:
+                continue
+
     async def episodes(self, limit: int, *, successes: bool = False) -> Listing:
         """Up to ``limit`` episodes as they are now; only the successful ones if asked so."""
         return await self._retrieve("lorabank", limit, successes)
@@ -123,8 +136,22 @@ class Client:
         arguments = {"name": name, "description": description, "success_rate": success_rate}
         replies.skill_created(await self._caller.call("skill_create", arguments))
 
+    async def _delete_found(self, revisions: Collection[str]) -> int:
+        limit = (await self.counts()).episodes + HEADROOM
+        listing = await self.episodes(limit)
+        listed = (*listing.certain, *listing.doubtful)
+        rows = await anyio.to_thread.run_sync(_rows_of, listed, revisions)
+        if not rows:
+            return 0
+        text = await self._caller.call("agentdb_delete_batch", {"ids": rows, "table": "episodes"})
+        return replies.batch_deleted_rows(text)
+
     async def _retrieve(self, task: str, k: int, successes: bool) -> Listing:
         arguments: dict[str, Any] = {"task": task, "k": k, "min_reward": self._reads.next()}
         if successes:
             arguments["only_successes"] = True
         return read_listing(await self._caller.call("reflexion_retrieve", arguments))
+
+
+def _rows_of(listed: Sequence[Listed], revisions: Collection[str]) -> list[int]:
+    return [episode.row for episode in listed if revision_of(episode.task) in revisions]

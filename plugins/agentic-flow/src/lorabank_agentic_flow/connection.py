@@ -44,6 +44,14 @@ class Caller(Protocol):
         ...
 
 
+    async def pinned(self) -> Caller:
+        """A caller for calls that must reach the same run of the server.
+
+        Its calls raise ConnectionLostError if that has ended.
+        """
+        ...
+
+
 class ConnectionLostError(BankUnavailableError):
     """The server went away before it answered."""
 
@@ -104,6 +112,14 @@ class Connection:
             raise BankUnavailableError(
                 f"{tool}: no answer within {self._timeout:g} s{why}"
             ) from exc
+
+    async def pinned(self) -> Caller:
+        """See `Caller.pinned`."""
+        try:
+            with anyio.fail_after(self._timeout):
+                return await self._ready()
+        except TimeoutError as exc:
+            raise BankUnavailableError(f"no connection within {self._timeout:g} s") from exc
 
     def restart(self) -> None:
         """Let go of the server in an orderly way (ours saves then), and connect again."""
@@ -204,6 +220,10 @@ class Session:
         if request.error is not None:
             raise request.error
         return checked(tool, request.failed, request.text)
+
+    async def pinned(self) -> Caller:
+        """See `Caller.pinned`: this one."""
+        return self
 
     async def _perform(self, request: _Request) -> None:
         request.error = ConnectionLostError(f"{request.tool}: the connection was lost")

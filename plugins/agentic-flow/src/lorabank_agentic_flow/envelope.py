@@ -26,6 +26,7 @@ from lorabank_agentic_flow.records import PATTERN, SKILL, SPACE, Record
 VERSION = 1
 _SEPARATOR = " || lorabank {"
 _REVISION = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}")
+_CLAIM = re.compile(r'"v":\d+,"kind":"[a-z]+","rev":"([0-9a-f]{16}-[0-9a-f]{8})"')
 _READABLE = 300  # characters
 
 _DECODERS: Mapping[str, Callable[[bytes], Pattern | Skill | EmbeddingSpace]] = {
@@ -54,6 +55,13 @@ def from_text(text: str) -> Record | None:
         return _decode(json.loads("{" + rest))
     except (ValueError, TypeError, KeyError, RecursionError, LorabankError):
         return None
+
+
+def revision_of(text: str) -> str | None:
+    """The revision that an envelope at the text's end claims, whether or not it is whole."""
+    _, _, rest = text.rpartition(_SEPARATOR)
+    found = _CLAIM.match(rest)
+    return found[1] if found else None
 
 
 def one_line(text: str, limit: int = _READABLE) -> str:

@@ -11,7 +11,7 @@ import anyio.to_thread
 from lorabank.errors import BankUnavailableError
 from lorabank.logs import get_logger
 from lorabank.protocols import Embedder
-from lorabank_agentic_flow.client import Client
+from lorabank_agentic_flow.client import HEADROOM, Client
 from lorabank_agentic_flow.envelope import from_text
 from lorabank_agentic_flow.foreign import foreign_patterns
 from lorabank_agentic_flow.listing import Listed, Listing
@@ -20,7 +20,6 @@ from lorabank_agentic_flow.replies import Counts
 from lorabank_agentic_flow.view import View
 
 _log = get_logger("lorabank_agentic_flow.loading")
-_HEADROOM = 1000  # episodes that others may add between counting and asking
 _TRIES = 5
 _CONFIRMED = 64  # doubtful texts that are asked for one by one; each is a scan of the remote
 _BLOCK = 256
@@ -71,7 +70,7 @@ async def load(client: Client, namespace: str, embedder: Embedder | None) -> Sna
 async def _listing(client: Client) -> tuple[Counts, Listing]:
     for _ in range(_TRIES):
         counts = await client.counts()
-        limit = counts.episodes + _HEADROOM
+        limit = counts.episodes + HEADROOM
         listing = await client.episodes(limit)
         if listing.announced < limit:
             return counts, listing
@@ -114,7 +113,7 @@ async def _add_foreign(
     namespace: str,
     embedder: Embedder | None,
 ) -> None:
-    listing = await client.episodes(counts.episodes + _HEADROOM, successes=True)
+    listing = await client.episodes(counts.episodes + HEADROOM, successes=True)
     successes = {episode.row for episode in listing.certain}
     if embedder is not None and view.space is not None and embedder.space != view.space:
         _log.warning("the embedder is of another space", bank=str(view.space))

@@ -15,6 +15,7 @@ _PASSING = re.compile(r"database is locked|SQLITE_BUSY|not open|concurrent", re.
 _STORED = re.compile(r"✅ Stored episode #(\d+)\n")
 _STORED_MANY = re.compile(r"✅ Stored (\d+) episodes in ")
 _DELETED = re.compile(r"✅ Delete operation completed!\n📊 Deleted: (\d+) vector\(s\)\n")
+_BATCH_DELETED = re.compile(r"🗑️ +Batch delete from `episodes`: (\d+)/\d+ rows removed")
 _CREATED = re.compile(r"✅ Created skill #\d+: ")
 _COUNTS = re.compile(
     r"📊 Database Statistics:\n(?:.*\n)*?"
@@ -55,6 +56,11 @@ def stored_rows(text: str) -> int:
 def deleted_rows(text: str) -> int:
     """How many rows were deleted; zero is a success in the server's eyes."""
     return int(_known("agentdb_delete", _DELETED.match(text), text)[1])
+
+
+def batch_deleted_rows(text: str) -> int:
+    """How many rows a batch deleted."""
+    return int(_known("agentdb_delete_batch", _BATCH_DELETED.match(text), text)[1])
 
 
 def skill_created(text: str) -> None:

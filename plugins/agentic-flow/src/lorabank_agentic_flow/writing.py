@@ -22,7 +22,8 @@ from lorabank_agentic_flow.records import Key, Record, session_of
 _log = get_logger("lorabank_agentic_flow.writing")
 _PARALLEL = 16
 _BLOCK = 128
-_SWEPT = 64  # outdated versions removed along with a write
+_FEW = 32  # versions that are removed one by one
+_SWEPT = 500  # outdated versions removed along with a write
 _BATCH_ROWS, _BATCH_BYTES, _BATCH_TASK = 500, 4 << 20, 10_000
 # The server's batch tool refuses texts that look like this.
 _SUSPICIOUS = re.compile(r"<script|javascript:|on\w+\s*=|\x00", re.IGNORECASE)
@@ -63,25 +64,24 @@ class Writer:
         """Remove these versions. After a fault some may be left: remove them again."""
         self._mirror.writing(+1)
         try:
-            await together([self._removal(key, revision) for key, revision in versions])
+            if len(versions) > _FEW:
+                await self._remove_many(versions)
+            else:
+                await together([self._removal(key, revision) for key, revision in versions])
         finally:
             self._mirror.writing(-1)
 
     async def sweep(self, client: Client) -> None:
         """Remove versions that no longer count, as far as that works now."""
-        chosen = sorted(self._outdated)[:_SWEPT]
-
-        def removal(revision: str) -> Callable[[], Awaitable[None]]:
-            async def remove() -> None:
-                self._mirror.removed(await client.delete(session_of(revision)))
-                self._outdated.discard(revision)
-
-            return remove
-
+        chosen = [self._outdated.pop() for _ in range(min(_SWEPT, len(self._outdated)))]
         try:
-            await together([removal(revision) for revision in chosen])
+            if len(chosen) > _FEW:
+                self._mirror.removed(await client.delete_revisions(chosen))
+            else:
+                await together([self._sweeping(client, revision) for revision in chosen])
         except BankError as exc:
-            _log.warning("old versions are left for later", count=len(chosen), error=str(exc))
+            _log.warning("old versions are left for later", error=str(exc))
+            self._outdated.update(chosen)  # removing one again does no harm
 
     async def restore(self, client: Client) -> None:
         """After a reconnect: read again what is there, and put back what was lost."""
@@ -109,6 +109,12 @@ class Writer:
             self._mirror.drop([(key, revision)], await client.delete(session_of(revision)))
         await self.sweep(client)
 
+    def _sweeping(self, client: Client, revision: str) -> Callable[[], Awaitable[None]]:
+        async def remove() -> None:
+            self._mirror.removed(await client.delete(session_of(revision)))
+
+        return remove
+
     def _removal(self, key: Key, revision: str) -> Callable[[], Awaitable[None]]:
         async def remove() -> None:
             rows = await self._client.delete(session_of(revision))
@@ -116,6 +122,16 @@ class Writer:
             self._journal.removed([(key, revision)], time.time())
 
         return remove
+
+    async def _remove_many(self, versions: Sequence[tuple[Key, str]]) -> None:
+        """By row, many in one call. Rows are looked up just before, and within one session: a
+        server that was restarted may have given them to other episodes."""
+        for start in range(0, len(versions), _BATCH_ROWS):
+            part = versions[start : start + _BATCH_ROWS]
+            rows = await self._client.delete_revisions({revision for _, revision in part})
+            self._mirror.drop(part, rows)
+            self._journal.removed(part, time.time())
+            await anyio.lowlevel.checkpoint()
 
     async def _send(self, client: Client, episodes: Sequence[Episode]) -> None:
         batches, singles = plan(episodes)
