@@ -137,7 +137,7 @@ class Connection:
         self._scope.cancel()
 
     async def _ready(self) -> Session:
-        while self._session is None:
+        while self._session is None or self._session.lost.is_set():
             if self._closing.is_set():
                 raise BankClosedError("the connection to agentic-flow is closed")
             await self._changed.wait()
