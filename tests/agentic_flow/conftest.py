@@ -26,9 +26,7 @@ def stdio_url(server_script: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def http_address(
-    server_script: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def http_address(server_script: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """host:port of one server for all tests; `lorabank` clients leave it empty."""
     _or_skip(real_server.proxy_script)
     database = tmp_path_factory.mktemp("http") / "agentdb.db"

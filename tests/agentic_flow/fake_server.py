@@ -4,15 +4,18 @@ Run as the store's "node" would run agentdb: ``python fake_server.py``. ``behavi
 it, read at each call, says per tool what to ``say``, or to ``hang``.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-EPISODES = {}
+EPISODES: dict[int, str] = {}
 BEHAVIOUR = Path(sys.argv[0]).with_name("behaviour.json")
 
 
-def counts():
+def counts() -> str:
     n = len(EPISODES)
     return (
         "📊 Database Statistics:\n\nCausal Edges: 0\nExperiments: 0\nObservations: 0\n"
@@ -20,7 +23,7 @@ def counts():
     )
 
 
-def listing():
+def listing() -> str:
     entries = (
         f"{i}. Episode {row}\n   Task: {task}\n   Reward: 0.50\n   Similarity: 0.100"
         for i, (row, task) in enumerate(EPISODES.items(), 1)
@@ -28,23 +31,23 @@ def listing():
     return f"🔍 Retrieved {len(EPISODES)} episodes:\n\n" + "\n\n".join(entries)
 
 
-def store(arguments):
+def store(arguments: dict[str, Any]) -> str:
     EPISODES[len(EPISODES) + 1] = arguments["task"]
     return f"✅ Stored episode #{len(EPISODES)}\nTask: {arguments['task']}"
 
 
-def answer(tool, arguments):
+def answer(tool: str, arguments: dict[str, Any]) -> str | None:
     special = json.loads(BEHAVIOUR.read_text()).get(tool, {})
     if special.get("hang"):
         return None
     if "say" in special:
-        return special["say"]
+        return str(special["say"])
     if tool == "reflexion_store":
         return store(arguments)
     return counts() if tool == "db_stats" else listing()
 
 
-def reply(method, params):
+def reply(method: str, params: dict[str, Any]) -> dict[str, Any] | None:
     if method == "initialize":
         info = {"name": "fake", "version": "1"}
         version = params["protocolVersion"]
@@ -53,7 +56,7 @@ def reply(method, params):
         return {"tools": []}
     if method == "tools/call":
         text = answer(params["name"], params.get("arguments", {}))
-        return text and {"content": [{"type": "text", "text": text}]}
+        return None if text is None else {"content": [{"type": "text", "text": text}]}
     return {}
 
 
@@ -63,4 +66,5 @@ for line in sys.stdin:
         result = reply(message["method"], message.get("params", {}))
         if result is not None:
             answered = {"jsonrpc": "2.0", "id": message["id"], "result": result}
-            print(json.dumps(answered), flush=True)
+            sys.stdout.write(json.dumps(answered) + "\n")
+            sys.stdout.flush()

@@ -27,6 +27,11 @@ def node_of(database: Path, parent: int | None = None) -> int:
     raise LookupError(f"no server runs on {database}")
 
 
+def parent_of(pid: int) -> int:
+    """Its parent process."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
 async def ended(pid: int) -> None:
     """Return when the process has ended."""
     try:

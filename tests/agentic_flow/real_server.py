@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -127,5 +128,4 @@ def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 if __name__ == "__main__":
-    print(server_script())
-    print(proxy_script())
+    sys.stdout.write(f"{server_script()}\n{proxy_script()}\n")

@@ -26,7 +26,11 @@ CALLS: list[tuple[str, str, dict[str, Any]]] = [
     ("empty listing", "reflexion_retrieve", {"task": "x", "k": 5}),
     ("stored", "reflexion_store", STORE),
     ("stored spoof", "reflexion_store", STORE | {"task": SPOOF, "success": False}),
-    ("stored unicode", "reflexion_store", STORE | {"task": "Ärger 🎬 \u2028 \u200b", "reward": 7.5}),
+    (
+        "stored unicode",
+        "reflexion_store",
+        STORE | {"task": "Ärger 🎬 \u2028 \u200b", "reward": 7.5},
+    ),
     ("stored batch", "reflexion_store_batch", {"episodes": [STORE, STORE | {"task": "b"}]}),
     ("listing", "reflexion_retrieve", {"task": "plain", "k": 50}),
     ("listing of successes", "reflexion_retrieve", {"task": "p", "k": 9, "only_successes": True}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import ClassVar
 
 import anyio
@@ -38,11 +37,11 @@ class TestHttp(PatternStoreConformance):
     shrinks: ClassVar[bool] = False
 
     @pytest.fixture
-    def opener(self, http_address: str) -> Iterator[Opener]:
+    def opener(self, http_address: str) -> Opener:
         """The same server again and again."""
         url = f"agentic-flow+http://{http_address}/mcp"
         anyio.run(_empty, url)
-        yield lambda: open_store(url)
+        return lambda: open_store(url)
 
 
 async def _empty(url: str) -> None:

@@ -16,7 +16,7 @@ from lorabank.errors import BankUnavailableError, InvalidInputError
 from lorabank.types.query import PatternFilter
 from lorabank_agentic_flow import open_store
 from lorabank_conformance.samples import NAMESPACE
-from tests.agentic_flow.processes import ended, kill, node_of
+from tests.agentic_flow.processes import ended, kill, node_of, parent_of
 from tests.agentic_flow.samples import MAKE, SPACE, ids, pattern
 
 pytestmark = [
@@ -103,8 +103,7 @@ async def test_no_orphan_when_the_supervisor_is_killed(stdio_url: str, tmp_path:
     with anyio.fail_after(LIMIT):
         async with open_store(stdio_url) as store:
             node = node_of(tmp_path / "agentdb.db")
-            supervisor = int(Path(f"/proc/{node}/stat").read_text().rsplit(")", 1)[1].split()[1])
-            os.kill(supervisor, signal.SIGKILL)
+            os.kill(parent_of(node), signal.SIGKILL)
             await ended(node)
             await store.put_many([pattern(1)])
             assert await ids(store) == ["p001"]

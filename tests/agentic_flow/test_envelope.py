@@ -10,9 +10,9 @@ from lorabank.codec import encode
 from lorabank.types.space import EmbeddingSpace
 from lorabank_agentic_flow.envelope import from_text, one_line, revision_of, to_text
 from lorabank_agentic_flow.journal import Journal
+from lorabank_agentic_flow.planning import as_episode, fit_for_batch, plan
 from lorabank_agentic_flow.records import Record, Revisions
 from lorabank_agentic_flow.view import View
-from lorabank_agentic_flow.writing import as_episode, fit_for_batch, plan
 from lorabank_conformance.hostile import HOSTILE
 from tests.agentic_flow.samples import MAKE, pattern
 
@@ -117,5 +117,3 @@ def test_what_the_batch_tool_would_refuse_is_stored_alone() -> None:
     odd = as_episode(Record(REVISION, pattern(9, task="on x = 1; online=2")))
     assert plan([*episodes, odd]) == ([episodes], [odd])
     assert plan([odd]) == ([], [odd])
-
-

@@ -15,7 +15,7 @@ from lorabank_agentic_flow.records import Record
 from lorabank_conformance.samples import NAMESPACE
 from tests.agentic_flow.raw import Call, raw_client
 from tests.agentic_flow.record_replies import SPOOF
-from tests.agentic_flow.samples import SPACE, ids, pattern
+from tests.agentic_flow.samples import MAKE, SPACE, ids, pattern
 
 pytestmark = pytest.mark.anyio
 LIMIT = 60
@@ -71,8 +71,6 @@ async def test_their_text_cannot_spoof_an_envelope(stdio_url: str) -> None:
 
 
 async def test_a_skill_name_that_is_taken_gets_the_next_version(stdio_url: str) -> None:
-    from tests.agentic_flow.samples import MAKE
-
     skill = MAKE.skill("s", name="everyone")
     with anyio.fail_after(LIMIT):
         for _ in range(2):
@@ -83,7 +81,9 @@ async def test_a_skill_name_that_is_taken_gets_the_next_version(stdio_url: str) 
             assert await store.delete_skill(NAMESPACE, "s")
         async with raw_client(stdio_url) as call:
             library = await call("skill_search", {"task": "everyone", "k": 20})
-            names = [line.split(". ", 1)[1] for line in library.splitlines() if ". lorabank/" in line]
+            names = [
+                line.split(". ", 1)[1] for line in library.splitlines() if ". lorabank/" in line
+            ]
             assert len(set(names)) == len(names) == 5
             assert "retired: everyone" in library
             assert "user" not in library.replace("users", "")

@@ -13,9 +13,9 @@ from typing import Any
 import anyio
 import pytest
 
-from lorabank import EngineConfig, Feedback, LoRAPersonalizationEngine, StandardBank
+from lorabank import EngineConfig, Feedback, LoRAPersonalizationEngine, OutboxConfig
 from lorabank.errors import BankRejectedError, BankUnavailableError
-from lorabank.types.query import EVERYTHING
+from lorabank_agentic_flow import open_store
 from lorabank_agentic_flow.opening import run_store
 from lorabank_agentic_flow.settings import Settings
 from lorabank_agentic_flow.stdio import StdioTransport
@@ -63,11 +63,15 @@ async def test_a_slow_server_costs_no_more_than_the_time_limit(
         async with run_store(fake, Settings(timeout=0.5)) as store:
             await store.put_many([pattern(1)])
             behave(reflexion_store={"hang": True})
-            with pytest.raises(BankUnavailableError, match=r"reflexion_store: no answer within 0\.5"):
+            with pytest.raises(
+                BankUnavailableError, match=r"reflexion_store: no answer within 0\.5"
+            ):
                 await store.put_many([pattern(2)])
             # Reading needs no server, and what was not acknowledged is not there.
             assert await ids(store) == ["p001"]
-            behave(agentdb_delete={"say": "✅ Delete operation completed!\n📊 Deleted: 0 vector(s)\n"})
+            behave(
+                agentdb_delete={"say": "✅ Delete operation completed!\n📊 Deleted: 0 vector(s)\n"}
+            )
             await store.put_many([pattern(3)])
             assert await ids(store) == ["p001", "p003"]
 
@@ -78,14 +82,14 @@ async def test_prose_that_is_not_known_is_an_error_with_its_first_line(
     with anyio.fail_after(LIMIT):
         async with run_store(fake, Settings()) as store:
             behave(reflexion_store={"say": "Saved it, boss!\nreally"})
-            with pytest.raises(BankRejectedError, match="Saved it, boss!$"):
+            with pytest.raises(BankRejectedError, match=r"Saved it, boss!$"):
                 await store.put_many([pattern(1)])
             assert await ids(store) == []
 
 
 async def test_an_odd_listing_fails_the_opening(fake: StdioTransport, behave: Behave) -> None:
     behave(reflexion_retrieve={"say": "Here are 3 episodes:"})
-    with anyio.fail_after(LIMIT), pytest.raises(BankRejectedError, match="Here are 3 episodes:"):
+    with anyio.fail_after(LIMIT), pytest.raises(BankRejectedError, match="Here are 3 episodes"):
         async with run_store(fake, Settings()):
             pass
 
@@ -105,22 +109,29 @@ async def test_a_record_of_more_than_ten_mebibytes_is_refused_before_it_is_sent(
 async def test_the_engine_never_waits_longer_than_its_budget(
     fake: StdioTransport, behave: Behave
 ) -> None:
+    url = f"agentic-flow+stdio://{fake.database}?server={fake.server}&node={fake.node}&timeout=1"
+    config = EngineConfig(space=SPACE, outbox=OutboxConfig(drain=1.0))
     with anyio.fail_after(LIMIT):
-        async with run_store(fake, Settings(timeout=1.0)) as store:
-            await store.bind(SPACE)
-            behave(
-                reflexion_store={"hang": True},
-                reflexion_store_batch={"hang": True},
-                db_stats={"hang": True},
-            )
-            config = EngineConfig(space=SPACE)
-            async with LoRAPersonalizationEngine(config, bank=StandardBank(store)) as engine:
-                adapter = await engine.create_adapter("ada")
-                for number in range(12):
-                    feedback = Feedback(MAKE.axis(number), MAKE.axis(number + 1))
-                    before = perf_counter()
-                    adapter = (await engine.update_adapter(adapter, feedback)).adapter
-                    waited = perf_counter() - before
-                    assert waited < config.query.budget + config.outbox.budget + 0.5
-            found = await store.search(NAMESPACE, MAKE.axis(0), 5, EVERYTHING)
-            assert len(found) == 0
+        async with LoRAPersonalizationEngine(config, bank=url) as engine:
+            hang = {"hang": True}
+            behave(reflexion_store=hang, reflexion_store_batch=hang, db_stats=hang)
+            adapter = await engine.create_adapter("ada")
+            for number in range(12):
+                feedback = Feedback(MAKE.axis(number), MAKE.axis(number + 1))
+                before = perf_counter()
+                adapter = (await engine.update_adapter(adapter, feedback)).adapter
+                waited = perf_counter() - before
+                assert waited < config.query.budget + config.outbox.budget + 0.5
+
+
+async def test_an_engine_fills_a_real_remote(stdio_url: str) -> None:
+    config = EngineConfig(space=SPACE)
+    with anyio.fail_after(60):
+        async with LoRAPersonalizationEngine(config, bank=stdio_url) as engine:
+            adapter = await engine.create_adapter("ada")
+            for number in range(6):
+                feedback = Feedback(MAKE.axis(number), MAKE.axis(number + 1))
+                adapter = (await engine.update_adapter(adapter, feedback)).adapter
+        async with open_store(stdio_url) as store:
+            assert store.space == SPACE
+            assert (await store.stats(NAMESPACE)).patterns == 6

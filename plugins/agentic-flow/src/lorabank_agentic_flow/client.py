@@ -13,10 +13,10 @@ import anyio.to_thread
 
 from lorabank.errors import BankRejectedError
 from lorabank_agentic_flow import replies
-from lorabank_agentic_flow.connection import Caller, ConnectionLostError
 from lorabank_agentic_flow.envelope import revision_of
 from lorabank_agentic_flow.listing import Listed, Listing, read_listing
 from lorabank_agentic_flow.replies import Counts
+from lorabank_agentic_flow.session import Caller, ConnectionLostError
 
 # npm mcp-proxy refuses bodies of more than 10 MiB; a little is for what wraps the arguments.
 MAX_REQUEST = 10 * 1024 * 1024 - 4096

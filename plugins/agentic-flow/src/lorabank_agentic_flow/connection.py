@@ -9,51 +9,20 @@ forgotten, and unanswered calls are sent again until their time is over.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
-from anyio.abc import TaskGroup
 
 from lorabank.errors import BankClosedError, BankUnavailableError, LorabankError
 from lorabank.logs import get_logger
-from lorabank_agentic_flow.replies import checked
-from lorabank_agentic_flow.sdk import (
-    ClientSession,
-    ProtocolError,
-    is_error,
-    protocol_error_code,
-    text_of,
-)
-from lorabank_agentic_flow.transport import Streams, Transport
+from lorabank_agentic_flow.sdk import ClientSession
+from lorabank_agentic_flow.session import Caller, ConnectionLostError, Session
+from lorabank_agentic_flow.transport import Transport
 
 _log = get_logger("lorabank_agentic_flow.connection")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _START_TIME = 60.0  # seconds for a server to start and answer
 _CLOSE_TIME = 40.0
-_METHOD_NOT_FOUND, _INVALID_PARAMS = -32601, -32602
-
-
-class Caller(Protocol):
-    """Something that can call a tool."""
-
-    async def call(self, tool: str, arguments: dict[str, Any]) -> str:
-        """The text of the tool's reply.
-
-        Raises: BankUnavailableError or BankRejectedError.
-        """
-        ...
-
-
-    async def pinned(self) -> Caller:
-        """A caller for calls that must reach the same run of the server.
-
-        Its calls raise ConnectionLostError if that has ended.
-        """
-        ...
-
-
-class ConnectionLostError(BankUnavailableError):
-    """The server went away before it answered."""
 
 
 class Connection:
@@ -147,14 +116,15 @@ class Connection:
         """One session from start to end; whether it came to work."""
         worked = False
         try:
-            async with self._transport.connect() as streams:
-                async with ClientSession(streams.read, streams.write) as session:
-                    with anyio.fail_after(_START_TIME):
-                        await session.initialize()
-                    async with anyio.create_task_group() as group:
-                        ours = Session(session, group, streams, self._timeout)
-                        worked = await self._serve(ours)
-                        group.cancel_scope.cancel()
+            async with (
+                self._transport.connect() as streams,
+                ClientSession(streams.read, streams.write) as session,
+            ):
+                with anyio.fail_after(_START_TIME):
+                    await session.initialize()
+                async with anyio.create_task_group() as group:
+                    worked = await self._serve(Session(session, group, streams, self._timeout))
+                    group.cancel_scope.cancel()
         except Exception as exc:  # noqa: BLE001 - whatever ends a session, the next is tried
             self._note(exc)
         finally:
@@ -191,74 +161,6 @@ class Connection:
         self._session = session
         self._changed.set()
         self._changed = anyio.Event()
-
-
-class Session:
-    """One live session. Calls run in the owner's task group."""
-
-    def __init__(
-        self, session: ClientSession, group: TaskGroup, streams: Streams, timeout: float
-    ) -> None:
-        self._session = session
-        self._group = group
-        self._timeout = timeout
-        self.lost = streams.lost
-
-    async def call(self, tool: str, arguments: dict[str, Any]) -> str:
-        """See `Caller.call`. Raises ConnectionLostError if the server goes away."""
-        if self.lost.is_set():
-            raise ConnectionLostError(f"{tool}: the server is gone")
-        request = _Request(tool, arguments)
-        self._group.start_soon(self._perform, request)
-        try:
-            with anyio.fail_after(self._timeout):
-                await request.done.wait()
-        except TimeoutError as exc:
-            raise BankUnavailableError(f"{tool}: no answer within {self._timeout:g} s") from exc
-        finally:
-            request.scope.cancel()
-        if request.error is not None:
-            raise request.error
-        return checked(tool, request.failed, request.text)
-
-    async def pinned(self) -> Caller:
-        """See `Caller.pinned`: this one."""
-        return self
-
-    async def _perform(self, request: _Request) -> None:
-        request.error = ConnectionLostError(f"{request.tool}: the connection was lost")
-        try:
-            with request.scope:
-                result = await self._session.call_tool(request.tool, request.arguments)
-                request.failed, request.text = is_error(result), text_of(result)
-                request.error = None
-        except ProtocolError as exc:
-            self._judge(request, exc)
-        except Exception as exc:  # noqa: BLE001 - closed streams, HTTP faults: the session is over
-            request.error.__cause__ = exc
-            self.lost.set()
-        finally:
-            request.done.set()
-
-    def _judge(self, request: _Request, error: Exception) -> None:
-        if protocol_error_code(error) in (_METHOD_NOT_FOUND, _INVALID_PARAMS):
-            request.error = None
-            request.failed, request.text = True, str(error)
-        else:
-            assert request.error is not None
-            request.error.__cause__ = error
-            self.lost.set()
-
-
-class _Request:
-    def __init__(self, tool: str, arguments: dict[str, Any]) -> None:
-        self.tool = tool
-        self.arguments = arguments
-        self.done = anyio.Event()
-        self.scope = anyio.CancelScope()
-        self.failed = False
-        self.text = ""
-        self.error: LorabankError | None = None
 
 
 def _pauses() -> Iterator[float]:

@@ -37,7 +37,9 @@ def has_schema(database: Path) -> bool:
     """Whether the tables of episodes are there. Changes nothing."""
     if not database.is_file() or database.stat().st_size == 0:
         return False
-    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+    with closing(
+        sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
+    ) as connection:
         tables = connection.execute(
             "select count(*) from sqlite_master where name in ('episodes', 'episode_embeddings')"
         )
@@ -63,4 +65,6 @@ def schema_files(server: Path) -> list[Path]:
         found = [folder / "schemas" / name for name in _SCHEMAS]
         if all(path.is_file() for path in found):
             return found
-    raise InvalidInputError("server", str(server), "a script within agentdb's package, with schemas")
+    raise InvalidInputError(
+        "server", str(server), "a script within agentdb's package, with schemas"
+    )

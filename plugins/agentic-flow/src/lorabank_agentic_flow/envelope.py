@@ -1,6 +1,6 @@
 """Records as one line of text that survives the remote: words for people, then an envelope.
 
-``film preferences (reward 0.71) || lorabank {"v":1,"kind":"pattern","rev":...,"sum":...,"body":...}``
+``film preferences || lorabank {"v":1,"kind":"pattern","rev":...,"sum":...,"body":...}``
 
 ``body`` is base64 of the core codec's bytes; ``sum`` covers kind, revision and body. Whatever is
 not exactly that is somebody else's text.

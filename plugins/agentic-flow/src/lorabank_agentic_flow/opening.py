@@ -60,9 +60,7 @@ async def run_store(
     failure: Exception | None = None
     async with anyio.create_task_group() as group:
         connection = Connection(transport, settings.timeout)
-        store = AgenticFlowStore(
-            transport, connection, Operations(group), settings, embedder
-        )
+        store = AgenticFlowStore(transport, connection, Operations(group), settings, embedder)
         group.start_soon(connection.run)
         try:
             await connection.started()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar, TypeVarTuple, Unpack, cast
+from typing import Any, Generic, TypeVar, TypeVarTuple, cast
 
 import anyio
 from anyio.abc import TaskGroup
@@ -22,7 +22,7 @@ class Operations:
         self._running: set[_Work[Any]] = set()
         self._orphans: set[_Work[Any]] = set()
 
-    async def run(self, function: Callable[[Unpack[Args]], Awaitable[T]], *args: Unpack[Args]) -> T:
+    async def run(self, function: Callable[[*Args], Awaitable[T]], *args: *Args) -> T:
         """The function's result. If the caller is cancelled, the function still runs to its end."""
         work: _Work[T] = _Work(function, args)
         self._running.add(work)
@@ -37,7 +37,7 @@ class Operations:
         return cast("T", work.result)
 
     async def settled(self) -> None:
-        """Wait for what cancelled callers left behind: then the state no longer changes by itself."""
+        """Wait for what cancelled callers left behind, which could still change the state."""
         while self._orphans:
             await next(iter(self._orphans)).done.wait()
 

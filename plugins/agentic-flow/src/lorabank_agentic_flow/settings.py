@@ -56,9 +56,13 @@ def stdio_options(url: BankUrl) -> tuple[StdioTransport, Settings]:
     """
     _check_known(url, _STDIO)
     if url.netloc or url.path in ("", "/"):
-        raise InvalidInputError("bank", url.text, "agentic-flow+stdio:///path/to/agentdb.db?server=")
+        raise InvalidInputError(
+            "bank", url.text, "agentic-flow+stdio:///path/to/agentdb.db?server="
+        )
     if "server" not in url.options:
-        raise InvalidInputError("bank", url.text, "the option server=/path/to/agentdb-mcp-server.js")
+        raise InvalidInputError(
+            "bank", url.text, "the option server=/path/to/agentdb-mcp-server.js"
+        )
     node = shutil.which(url.options.get("node", "node"))
     if node is None:
         raise InvalidInputError("node", url.options.get("node", "node"), "Node.js on the path")

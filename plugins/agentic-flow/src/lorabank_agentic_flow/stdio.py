@@ -8,27 +8,27 @@ import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
-from anyio.abc import ByteReceiveStream, ByteSendStream, Process
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from anyio.abc import Process
 
 from lorabank.errors import BankUnavailableError, InvalidInputError
 from lorabank.logs import get_logger
 from lorabank_agentic_flow.database import prepare_database
-from lorabank_agentic_flow.sdk import SessionMessage, read_message, write_message
+from lorabank_agentic_flow.pumps import GONE, pump_in, pump_log, pump_out
+from lorabank_agentic_flow.sdk import SessionMessage
 from lorabank_agentic_flow.transport import Streams
 
 _log = get_logger("lorabank_agentic_flow.server")
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_LAST_WORDS_TIME = 2.0
 _STOP_TIME = 30.0  # seconds; the supervisor kills the server before that
 _INHERITED = ("HOME", "LANG", "LOGNAME", "PATH", "TMPDIR", "USER")
-_GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream, OSError)
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,22 @@ class StdioTransport:
         last_words: deque[str] = deque(maxlen=5)
         incoming, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
         write, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
-        lost = anyio.Event()
-        assert process.stdin and process.stdout and process.stderr
+        lost, silent = anyio.Event(), anyio.Event()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         async with anyio.create_task_group() as group:
-            group.start_soon(_pump_in, process.stdout, incoming, lost)
-            group.start_soon(_pump_out, outgoing, process.stdin, lost)
-            group.start_soon(_pump_log, process.stderr, last_words)
+            group.start_soon(pump_in, process.stdout, incoming, lost)
+            group.start_soon(pump_out, outgoing, process.stdin, lost)
+            group.start_soon(pump_log, process.stderr, last_words, silent)
             try:
                 yield Streams(read, write, lost)
             except Exception as exc:
-                if process.returncode is None:
+                if not lost.is_set():
                     raise
+                with anyio.move_on_after(_LAST_WORDS_TIME):
+                    await silent.wait()
+                    await process.wait()
                 raise BankUnavailableError(_obituary(process, last_words)) from exc
             finally:
                 with anyio.CancelScope(shield=True):
@@ -105,78 +110,11 @@ class StdioTransport:
         return own | {"AGENTDB_PATH": str(self.database)}
 
 
-async def _pump_in(
-    stdout: ByteReceiveStream,
-    incoming: MemoryObjectSendStream[SessionMessage | Exception],
-    lost: anyio.Event,
-) -> None:
-    """Lines of the server to the session. Goes on reading when nobody listens any more."""
-    parts: list[bytes] = []
-    listening = True
-    try:
-        while True:
-            *lines, rest = (await stdout.receive(1 << 18)).split(b"\n")
-            for line in lines:
-                message = b"".join([*parts, line])
-                parts = []
-                listening = listening and await _deliver(message, incoming)
-            parts.append(rest)
-    except _GONE:
-        pass
-    finally:
-        lost.set()
-        incoming.close()
-
-
-async def _deliver(
-    line: bytes, incoming: MemoryObjectSendStream[SessionMessage | Exception]
-) -> bool:
-    try:
-        message = read_message(line)
-    except ValueError:
-        _log.warning("the server wrote a line that is no message", line=line[:200])
-        return True
-    try:
-        await incoming.send(message)
-    except _GONE:
-        return False
-    return True
-
-
-async def _pump_out(
-    outgoing: MemoryObjectReceiveStream[SessionMessage], stdin: ByteSendStream, lost: anyio.Event
-) -> None:
-    try:
-        async with outgoing:
-            async for message in outgoing:
-                await stdin.send(write_message(message))
-    except _GONE:
-        lost.set()
-
-
-async def _pump_log(stderr: ByteReceiveStream, last_words: deque[str]) -> None:
-    """What the server says into the log: errors as warnings, the rest for debugging."""
-    rest = b""
-    try:
-        while True:
-            *lines, rest = (rest + await stderr.receive()).split(b"\n")
-            for line in lines:
-                text = line.decode("utf-8", "replace").strip()
-                if text:
-                    last_words.append(text)
-                    level = _log.warning if text.startswith(("❌", "⚠")) else _log.debug
-                    level("agentic-flow says", line=text[:500])
-    except _GONE:
-        pass
-
-
 async def _stop(process: Process) -> None:
     """End of input: the supervisor stops the server, which saves."""
     stdin: Any = process.stdin
-    try:
+    with suppress(*GONE):
         await stdin.aclose()
-    except _GONE:
-        pass
     with anyio.move_on_after(_STOP_TIME) as waiting:
         await process.wait()
     if waiting.cancelled_caught:

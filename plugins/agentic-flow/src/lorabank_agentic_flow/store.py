@@ -11,7 +11,6 @@ import anyio.to_thread
 from lorabank.errors import (
     BankClosedError,
     BankError,
-    BankRejectedError,
     CapabilityError,
     EmbeddingSpaceError,
     InvalidInputError,
@@ -25,12 +24,13 @@ from lorabank.types.query import PatternFilter
 from lorabank.types.skill import Skill
 from lorabank.types.space import EmbeddingSpace
 from lorabank_agentic_flow.client import Client, FreshReads
-from lorabank_agentic_flow.connection import Caller, Connection
+from lorabank_agentic_flow.connection import Connection
 from lorabank_agentic_flow.journal import Journal
 from lorabank_agentic_flow.library import Library
 from lorabank_agentic_flow.mirror import Mirror
 from lorabank_agentic_flow.operations import Operations
 from lorabank_agentic_flow.records import PATTERN, SKILL, Key, Record, Revisions
+from lorabank_agentic_flow.session import Caller
 from lorabank_agentic_flow.settings import Settings
 from lorabank_agentic_flow.transport import Transport
 from lorabank_agentic_flow.writing import Writer
@@ -231,7 +231,9 @@ class AgenticFlowStore:
         try:
             await self._library.publish(skill, retired=retired)
         except BankError as exc:
-            _log.warning("the skill is not in the remote's library", name=skill.name, error=str(exc))
+            _log.warning(
+                "the skill is not in the remote's library", name=skill.name, error=str(exc)
+            )
 
     def _record(self, value: Pattern | Skill) -> Record:
         kind = PATTERN if isinstance(value, Pattern) else SKILL

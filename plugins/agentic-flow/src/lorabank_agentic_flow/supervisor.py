@@ -32,11 +32,14 @@ def main(arguments: list[str]) -> int:
     database, command = Path(arguments[0]), arguments[1:]
     lock = own(database)
     if lock is None:
-        print(f"another process runs a server on {database}", file=sys.stderr)
+        sys.stderr.write(f"another process runs a server on {database}\n")
         return _BUSY
     drop_stale_lock(database)
     child = subprocess.Popen(
-        command, stdin=subprocess.PIPE, start_new_session=True, preexec_fn=_die_with_parent
+        command,
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - no thread runs yet
     )
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -79,7 +82,7 @@ class _Lock:
 
 
 def drop_stale_lock(database: Path) -> None:
-    """Remove the lock file of a server that was killed while it saved: it would never save again."""
+    """Remove the lock of a server that was killed while it saved: none could save again."""
     path = Path(f"{database}.agentdb.lock")
     with contextlib.suppress(FileNotFoundError, ValueError):
         owner = int(path.read_text().strip() or "0")

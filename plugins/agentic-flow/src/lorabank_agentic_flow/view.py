@@ -83,7 +83,9 @@ class View:
 
     def versions(self, namespace: str, where: PatternFilter) -> list[tuple[Key, str]]:
         """Keys and versions of all own patterns that pass."""
-        keys = (Key(PATTERN, namespace, found) for found in self.tenant(namespace).passing_ids(where))
+        keys = (
+            Key(PATTERN, namespace, found) for found in self.tenant(namespace).passing_ids(where)
+        )
         return [(key, self._revisions[key]) for key in keys if key in self._revisions]
 
     def foreign(self, namespace: str, where: PatternFilter) -> list[Pattern]:
@@ -136,5 +138,4 @@ class View:
             self.space, self.dim = value, value.dim
 
     def _foreign_of(self, namespace: str) -> dict[str, Pattern]:
-        return self._foreign[namespace] if namespace in self._foreign else {}
-
+        return self._foreign.get(namespace, {})

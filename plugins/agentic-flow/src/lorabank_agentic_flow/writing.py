@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -10,13 +9,12 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from lorabank.errors import BankError, CodecError, InvalidInputError
+from lorabank.errors import BankError
 from lorabank.logs import get_logger
-from lorabank.types.pattern import Outcome, Pattern
 from lorabank_agentic_flow.client import Client, Episode
-from lorabank_agentic_flow.envelope import to_text
 from lorabank_agentic_flow.journal import Journal, Stored
 from lorabank_agentic_flow.mirror import Mirror
+from lorabank_agentic_flow.planning import BATCH_ROWS, as_episodes, plan
 from lorabank_agentic_flow.records import Key, Record, session_of
 
 _log = get_logger("lorabank_agentic_flow.writing")
@@ -24,10 +22,6 @@ _PARALLEL = 16
 _BLOCK = 128
 _FEW = 32  # versions that are removed one by one
 _SWEPT = 500  # outdated versions removed along with a write
-_BATCH_ROWS, _BATCH_BYTES, _BATCH_TASK = 500, 4 << 20, 10_000
-# The server's batch tool refuses texts that look like this.
-_SUSPICIOUS = re.compile(r"<script|javascript:|on\w+\s*=|\x00", re.IGNORECASE)
-_UNSCORED = 0.5  # the reward that the remote shows for an episode without outcome
 
 
 class Writer:
@@ -40,7 +34,7 @@ class Writer:
         self._outdated: set[str] = set()  # revisions that are to be removed remotely
 
     async def put(self, records: Sequence[Record]) -> None:
-        """Store all of them or none. Raises BankRejectedError before sending if one is too large."""
+        """Store all or none. Raises BankRejectedError before sending if one is too large."""
         episodes = await anyio.to_thread.run_sync(as_episodes, records)
         self._mirror.writing(+1)
         try:
@@ -126,8 +120,8 @@ class Writer:
     async def _remove_many(self, versions: Sequence[tuple[Key, str]]) -> None:
         """By row, many in one call. Rows are looked up just before, and within one session: a
         server that was restarted may have given them to other episodes."""
-        for start in range(0, len(versions), _BATCH_ROWS):
-            part = versions[start : start + _BATCH_ROWS]
+        for start in range(0, len(versions), BATCH_ROWS):
+            part = versions[start : start + BATCH_ROWS]
             rows = await self._client.delete_revisions({revision for _, revision in part})
             self._mirror.drop(part, rows)
             self._journal.removed(part, time.time())
@@ -139,6 +133,7 @@ class Writer:
         calls += [_call(client.store_batch, batch) for batch in batches]
         calls += [_call(client.store, episode) for episode in singles]
         await together(calls)
+
 
 async def together(calls: Sequence[Callable[[], Awaitable[None]]]) -> None:
     """Do all, several at a time. After a fault no more are begun, and it is raised."""
@@ -161,58 +156,9 @@ async def together(calls: Sequence[Callable[[], Awaitable[None]]]) -> None:
         raise faults[0]
 
 
-def as_episodes(records: Sequence[Record]) -> list[Episode]:
-    """The rows that hold records.
-
-    Raises:
-        BankRejectedError: one is too large for any request.
-        InvalidInputError: one holds what can't be written, such as NaN put in later.
-    """
-    try:
-        episodes = [as_episode(record) for record in records]
-    except CodecError as exc:
-        raise InvalidInputError("records", str(exc), "records that can be written") from exc
-    for episode in episodes:
-        episode.check_size()
-    return episodes
-
-
-def as_episode(record: Record) -> Episode:
-    """The row that holds a record, readable for other agentic-flow clients."""
-    value = record.value
-    session, text = session_of(record.revision), to_text(record)
-    if not isinstance(value, Pattern):
-        return Episode(session, text, _UNSCORED, False)
-    outcome: Outcome | None = value.outcome
-    if outcome is None:
-        return Episode(session, text, _UNSCORED, False, value.latency_ms)
-    return Episode(session, text, outcome.reward, outcome.success, value.latency_ms)
-
-
-def plan(episodes: Sequence[Episode]) -> tuple[list[list[Episode]], list[Episode]]:
-    """Batches, each one transaction, and those that must be stored one by one."""
-    if len(episodes) < 2:
-        return [], list(episodes)
-    singles = [episode for episode in episodes if not fit_for_batch(episode.task)]
-    batches: list[list[Episode]] = []
-    size = 0
-    for episode in episodes:
-        if not fit_for_batch(episode.task):
-            continue
-        if not batches or len(batches[-1]) >= _BATCH_ROWS or size > _BATCH_BYTES:
-            batches.append([])
-            size = 0
-        batches[-1].append(episode)
-        size += episode.size
-    return batches, singles
-
-
-def fit_for_batch(task: str) -> bool:
-    """Whether the server's batch tool takes this text: it counts UTF-16 units, and is wary."""
-    return len(task.encode("utf-16-le")) <= 2 * _BATCH_TASK and not _SUSPICIOUS.search(task)
-
-
-def _call(function: Callable[..., Awaitable[None]], argument: object) -> Callable[[], Awaitable[None]]:
+def _call(
+    function: Callable[..., Awaitable[None]], argument: object
+) -> Callable[[], Awaitable[None]]:
     async def call() -> None:
         await function(argument)
 
