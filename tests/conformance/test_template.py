@@ -59,7 +59,7 @@ def test_the_page_runs_in_ci_and_names_files_that_exist() -> None:
 
 
 def test_the_page_names_settings_of_the_suites() -> None:
-    (named,) = re.findall(r"tune a suite \((.*?), \.\.\.\)", PAGE)
+    (named,) = re.findall(r"tune it\s\((.*?), \.\.\.\)", PAGE)
     for setting in re.findall(r"`(\w+)`", named):
         assert hasattr(PatternStoreConformance, setting), setting
 

@@ -20,6 +20,7 @@ from tests.engine.banks import (
 )
 
 from lorabank import (
+    Adapter,
     BankRejectedError,
     BankUnavailableError,
     Clock,

@@ -15,7 +15,8 @@ from lorabank import (
     Pattern,
 )
 from lorabank.breaker import CircuitBreaker
-from lorabank.outbox import UNKNOWN_FAILURES, Outbox
+from lorabank.delivery import UNKNOWN_FAILURES
+from lorabank.outbox import Outbox
 
 
 async def test_in_order_and_in_batches() -> None:

@@ -22,8 +22,8 @@ def made_up_data(seed: int = 0) -> Data:
         order = np.argsort(-(12.0 * useful @ taste + rng.gumbel(size=ITEMS)))[:RATED]
         stars = np.where(np.arange(RATED) < RATED - 5, 5.0, 2.0)
         when = rng.integers(0, 25, RATED) + 10 * user
-        rows += [(user, item, star, t) for item, star, t in zip(order, stars, when, strict=True)]
-    user, item, rating, time = (np.array(column) for column in zip(*rows, strict=True))
+        rows.append(np.stack([np.full(RATED, user), order, stars, when], axis=1))
+    user, item, rating, time = np.concatenate(rows).T
     ratings = Ratings(
         user.astype(np.int64),
         item.astype(np.int64),

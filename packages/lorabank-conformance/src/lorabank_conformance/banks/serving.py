@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import ClassVar
 
 import anyio
@@ -14,7 +15,7 @@ from lorabank.protocols import ReasoningBank
 from lorabank.types.query import Query
 from lorabank.types.skill import ConsolidationCriteria
 from lorabank_conformance.banks.evidence import episodes, trials
-from lorabank_conformance.heartbeat import assert_never_blocked
+from lorabank_conformance.heartbeat import Work, assert_never_blocked
 from lorabank_conformance.laws import Opener, law
 from lorabank_conformance.samples import NAMESPACE
 from lorabank_conformance.suite import Suite
@@ -68,13 +69,13 @@ class ServingLaws(Suite):
         await bank.store_patterns(episodes(self.make, users=60, gain=0.4, seed=152))
         query = Query(context=self.make.axis(0), k=5)
 
-        async def work() -> None:
-            for _ in range(5):
-                await bank.learn_strategy(query)
-                await bank.retrieve_patterns(query)
-            await bank.auto_consolidate(NAMESPACE, ConsolidationCriteria(look_back=86_400.0))
-
-        await assert_never_blocked(work, self.longest_pause)
+        criteria = ConsolidationCriteria(look_back=86_400.0)
+        works: dict[str, Work] = {
+            "retrieve_patterns": partial(bank.retrieve_patterns, query),
+            "learn_strategy": partial(bank.learn_strategy, query),
+            "auto_consolidate": partial(bank.auto_consolidate, NAMESPACE, criteria),
+        }
+        await assert_never_blocked(works, self.longest_pause)
 
     @law(reopens=True)
     async def test_bank_use_after_close(self, opener: Opener) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import anyio
@@ -10,7 +11,7 @@ from lorabank.protocols import Capability, PatternStore
 from lorabank.types.pattern import Match
 from lorabank.types.query import EVERYTHING, PatternFilter
 from lorabank_conformance.compare import assert_ordered, assert_same
-from lorabank_conformance.heartbeat import assert_never_blocked
+from lorabank_conformance.heartbeat import Work, assert_never_blocked
 from lorabank_conformance.laws import law
 from lorabank_conformance.samples import NAMESPACE
 from lorabank_conformance.suite import Suite
@@ -91,13 +92,18 @@ class ConcurrencyLaws(Suite):
         patterns = [make.pattern(f"p{i:05}", row) for i, row in enumerate(rows)]
         can_delete = Capability.DELETE in store.capabilities
 
-        async def work() -> None:
+        async def put() -> None:
             for start in range(0, self.load, 500):
                 await store.put_many(patterns[start : start + 500])
-            for row in rows[:4]:
-                await store.search(NAMESPACE, row, 10, EVERYTHING)
-            await store.scan(NAMESPACE, EVERYTHING, None, self.load)
+
+        async def delete() -> None:
             if can_delete:
                 await store.delete(NAMESPACE, EVERYTHING)
 
-        await assert_never_blocked(work, self.longest_pause)
+        works: dict[str, Work] = {
+            "put_many": put,
+            "search": partial(store.search, NAMESPACE, rows[0], 10, EVERYTHING),
+            "scan": partial(store.scan, NAMESPACE, EVERYTHING, None, self.load),
+            "delete": delete,
+        }
+        await assert_never_blocked(works, self.longest_pause)

@@ -14,8 +14,8 @@ TEXTS = {
     "tune": "tuning the baselines on past users",
     "replay": "past users through the engine",
     "consolidate": "consolidating the bank",
-    "with bank": "new users, with the bank",
-    "without bank": "new users, without the bank",
+    "with_bank": "new users, with the bank",
+    "without_bank": "new users, without the bank",
     "score": "scoring every prediction",
 }
 

@@ -58,7 +58,7 @@ def _without_bank(run: Run) -> str:
     return (
         f"Without the bank, learning from zero {_verdict(method)}: {share(method.ndcg_vs_blend)} "
         f"nDCG@10 against the blend, NLL {nats(method.nll_vs_frozen)} against the frozen "
-        "embeddings that it started as. A user's few events are not enough for a matrix."
+        "embeddings that it started as."
     )
 
 

@@ -92,7 +92,7 @@ async def _with_bank(
         ) as engine:
             past = await _replay(engine, protocol, protocol.split.past, settings, "replay", watch)
             consolidation = await _consolidate(engine, settings, watch)
-            new = await _replay(engine, protocol, protocol.split.new, settings, "with bank", watch)
+            new = await _replay(engine, protocol, protocol.split.new, settings, "with_bank", watch)
             strategy = await _strategy(bank, protocol, engine)
             delivery = await engine.disconnect_reasoning_bank()
             stats = engine.stats()
@@ -111,7 +111,7 @@ async def _without_bank(
 ) -> Replayed:
     config = engine_config(settings, data.space, tuned.identity, "none")
     async with LoRAPersonalizationEngine(config, items=pool) as engine:
-        return await _replay(engine, protocol, protocol.split.new, settings, "without bank", watch)
+        return await _replay(engine, protocol, protocol.split.new, settings, "without_bank", watch)
 
 
 async def _replay(

@@ -1,0 +1,123 @@
+"""Retrieve from agentic-flow at growing sizes, cold and warm.
+
+``uv run python bench/benchmarks/agentic_flow.py SERVER [MCP_PROXY]`` with the paths of
+``agentdb-mcp-server.js`` and mcp-proxy (``uv run python -m tests.agentic_flow.real_server`` installs
+both and prints them). Writes a Markdown table. Times in milliseconds.
+
+Cold: the local view was dropped, so everything is read from the remote first. Warm: median and 99th
+percentile of 200 retrieves with other queries each.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from time import perf_counter
+
+import anyio
+import numpy as np
+
+from lorabank import EmbeddingSpace, Hyperparameters, Outcome, Pattern, Query, StandardBank
+from lorabank_agentic_flow import AgenticFlowStore, open_store
+from lorabank_agentic_flow.database import prepare_database
+from tests.agentic_flow.real_server import http_server
+
+SIZES = (100, 1000, 5000)
+DIM, K, WARM, BATCH = 256, 5, 200, 500
+SPACE = EmbeddingSpace("bench", DIM)
+
+
+def pattern(number: int, row: np.ndarray) -> Pattern:
+    """A typical episode."""
+    return Pattern(
+        id=f"p{number:06}",
+        namespace="default",
+        user_key=f"{number % 97:032x}",
+        task="film preferences",
+        context=row,
+        objective="contrastive",
+        rank=8,
+        hyperparameters=Hyperparameters(),
+        selection="default",
+        propensity=1.0,
+        samples=4,
+        created_at=1.7e9 + number,
+        critique="gain 0.3: better than identity",
+        outcome=Outcome(0.6, 0.9, 1 / 3, 0.7, True),
+    )
+
+
+async def timed(work: Callable[[], Awaitable[object]]) -> float:
+    """Milliseconds."""
+    start = perf_counter()
+    await work()
+    return 1000 * (perf_counter() - start)
+
+
+async def measure(store: AgenticFlowStore, name: str) -> None:
+    """Rows of the table for one transport."""
+    bank = StandardBank(store)
+    await bank.bind(SPACE)
+    rows = np.random.default_rng(0).normal(size=(SIZES[-1], DIM)).astype(np.float32)
+    stored = 0
+    for size in SIZES:
+        spent = 0.0
+        while stored < size:
+            batch = [pattern(i, rows[i]) for i in range(stored, min(size, stored + BATCH))]
+            spent += await timed(lambda batch=batch: bank.store_patterns(batch))
+            stored += len(batch)
+        colds, warms = [], []
+        for _ in range(3):
+            store._mirror.forget()
+            query = Query(context=rows[0], k=K)
+            colds.append(await timed(lambda query=query: bank.retrieve_patterns(query)))
+        for number in range(WARM):
+            query = Query(context=rows[number % size], k=K)
+            warms.append(await timed(lambda query=query: bank.retrieve_patterns(query)))
+        single = statistics.median(
+            [await timed(lambda i=i: bank.store_pattern(pattern(i, rows[i]))) for i in range(20)]
+        )
+        warms.sort()
+        cells = [statistics.median(colds), warms[WARM // 2], warms[int(0.99 * WARM)], single]
+        numbers = " | ".join(f"{cell:.2f}" for cell in cells)
+        sys.stdout.write(f"| {name} | {size} | {numbers} |\n")
+
+
+async def main(server: Path, proxy: bool) -> None:
+    """The whole table."""
+    sys.stdout.write("| transport | episodes | cold | warm median | warm p99 | store one |\n")
+    sys.stdout.write("|---|---|---|---|---|---|\n")
+    with tempfile.TemporaryDirectory() as place:
+        url = f"agentic-flow+stdio://{place}/a.db?server={server}&timeout=60"
+        async with open_store(url) as store:
+            await measure(store, "stdio")
+        if not proxy:
+            return
+        for name, options in (("HTTP", ""), ("HTTP, refresh=0", "&refresh=0")):
+            database = Path(place, f"{len(options)}.db")
+            prepare_database(database, server)
+            with http_server(database) as address:
+                url = f"agentic-flow+http://{address}/mcp?timeout=60{options}"
+                async with open_store(url) as store:
+                    await measure(store, name)
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    sys.stdout.write(
+        f"\nMachine: {model}, {os.cpu_count()} cores, {platform.system()}, "
+        f"Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} at the end.\n"
+    )
+
+
+if __name__ == "__main__":
+    anyio.run(main, Path(sys.argv[1]), len(sys.argv) > 2)

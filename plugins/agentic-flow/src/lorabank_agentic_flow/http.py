@@ -1,0 +1,66 @@
+"""A server elsewhere, owned by someone else, over streamable HTTP."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from lorabank.errors import BankRejectedError, BankUnavailableError
+from lorabank_agentic_flow.sdk import http_streams
+from lorabank_agentic_flow.transport import Streams
+
+# Statuses that won't change by asking again.
+_REFUSALS = {401: "who are you? (token)", 403: "forbidden", 404: "nothing there", 405: "no MCP"}
+
+
+@dataclass(frozen=True)
+class HttpTransport:
+    """Connects to a server that speaks streamable HTTP.
+
+    Attributes:
+        url: ``http://host:port/mcp`` or ``https://...``, where certificates are verified.
+        headers: sent with each request, such as ``Authorization``. Never logged.
+        keep: seconds after which a write counts as saved: sql.js saves every five minutes.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    keep: float = 600.0
+
+    @property
+    def exclusive(self) -> bool:
+        """See `Transport.exclusive`: others may write."""
+        return False
+
+    async def saved_until(self) -> float:
+        """See `Transport.saved_until`. Over HTTP this is an assumption."""
+        return time.time() - self.keep
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Streams]:
+        """See `Transport.connect`."""
+        statuses: list[int] = []
+
+        async def note(response: Any) -> None:
+            statuses[:] = [int(response.status_code)]
+
+        try:
+            async with http_streams(self.url, self.headers, note) as (read, write):
+                yield Streams(read, write, anyio.Event())
+        except Exception as exc:
+            status = statuses[0] if statuses else None
+            if status in _REFUSALS:
+                why = f"{self.url} answers {status}: {_REFUSALS[status]}"
+                raise BankRejectedError(why) from exc
+            raise BankUnavailableError(f"{self.url} can't be reached: {_first(exc)}") from exc
+
+
+def _first(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,91 @@
+"""What the server's replies, which are text for people, mean. Pure functions.
+
+Text that is not known here becomes a typed error with its first line, never a guess.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from lorabank.errors import BankRejectedError, BankUnavailableError
+
+# Faults that pass: another writer, or a server about to end.
+_PASSING = re.compile(r"database is locked|SQLITE_BUSY|not open|concurrent", re.IGNORECASE)
+_STORED = re.compile(r"✅ Stored episode #(\d+)\n")
+_STORED_MANY = re.compile(r"✅ Stored (\d+) episodes in ")
+_DELETED = re.compile(r"✅ Delete operation completed!\n📊 Deleted: (\d+) vector\(s\)\n")
+_BATCH_DELETED = re.compile(r"🗑️ +Batch delete from `episodes`: (\d+)/\d+ rows removed")
+_CREATED = re.compile(r"✅ Created skill #\d+: ")
+_COUNTS = re.compile(
+    r"📊 Database Statistics:\n(?:.*\n)*?"
+    r"Episodes \(Vectors\): (\d+)\nEpisode Embeddings: (\d+)\nSkills: (\d+)\s*\Z"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Rows of the remote's tables."""
+
+    episodes: int
+    embeddings: int
+    skills: int
+
+
+def checked(tool: str, failed: bool, text: str) -> str:
+    """The text of a reply that does not say that it failed.
+
+    Raises: BankUnavailableError or BankRejectedError with its first line.
+    """
+    if not failed and not text.startswith("❌"):
+        return text
+    kind = BankUnavailableError if _PASSING.search(text) else BankRejectedError
+    raise kind(f"{tool}: {first_line(text)}")
+
+
+def stored_row(text: str) -> int:
+    """The row of a stored episode."""
+    return int(_known("reflexion_store", _STORED.match(text), text)[1])
+
+
+def stored_rows(text: str) -> int:
+    """How many episodes a batch stored."""
+    return int(_known("reflexion_store_batch", _STORED_MANY.match(text), text)[1])
+
+
+def deleted_rows(text: str) -> int:
+    """How many rows were deleted; zero is a success in the server's eyes."""
+    return int(_known("agentdb_delete", _DELETED.match(text), text)[1])
+
+
+def batch_deleted_rows(text: str) -> int:
+    """How many rows a batch deleted."""
+    return int(_known("agentdb_delete_batch", _BATCH_DELETED.match(text), text)[1])
+
+
+def skill_created(text: str) -> None:
+    """Whether the reply says so."""
+    _known("skill_create", _CREATED.match(text), text)
+
+
+def counts(text: str) -> Counts:
+    """Rows of the remote's tables."""
+    found = _known("db_stats", _COUNTS.match(text), text)
+    return Counts(int(found[1]), int(found[2]), int(found[3]))
+
+
+def unknown(tool: str, text: str) -> BankRejectedError:
+    """The error for a reply that is not known here."""
+    return BankRejectedError(f"{tool}: a reply that is not known here: {first_line(text)}")
+
+
+def first_line(text: str) -> str:
+    """At most 200 characters, without what could disturb a log."""
+    line = text.strip().split("\n", 1)[0][:200]
+    return "".join(char if char.isprintable() else "?" for char in line) or "(nothing)"
+
+
+def _known(tool: str, found: re.Match[str] | None, text: str) -> re.Match[str]:
+    if found is None:
+        raise unknown(tool, text)
+    return found

@@ -1,0 +1,82 @@
+"""The two generations of the MCP SDK behind one small face.
+
+1.x names fields in camelCase, keeps its messages in ``mcp.types``, and wraps them; 2.x names them
+in snake_case and keeps them in ``mcp_types``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from mcp.client.session import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared import exceptions
+from mcp.shared._httpx_utils import create_mcp_http_client
+from mcp.shared.message import SessionMessage
+
+__all__ = ["ClientSession", "SessionMessage", "protocol_error_code"]
+
+_SECOND = int(version("mcp").split(".", 1)[0]) >= 2
+# 2.x refuses answers of more than 1 MiB unless it is told otherwise; 1.x has no such limit.
+_NO_LIMIT: dict[str, Any] = {"max_sse_event_size": None} if _SECOND else {}
+
+ProtocolError: type[Exception] = getattr(exceptions, "MCPError" if _SECOND else "McpError")
+
+
+def _message_reader() -> Any:
+    if _SECOND:
+        adapter: Any = importlib.import_module("mcp_types").jsonrpc_message_adapter
+        return lambda line: adapter.validate_json(line, by_name=False)
+    message: Any = importlib.import_module("mcp.types").JSONRPCMessage
+    return message.model_validate_json
+
+
+_read_message = _message_reader()
+
+
+def read_message(line: bytes) -> SessionMessage:
+    """One JSON-RPC message. Raises ValueError if it is none."""
+    return SessionMessage(_read_message(line))
+
+
+def write_message(message: SessionMessage) -> bytes:
+    """The message as one line."""
+    body: Any = message.message
+    text = body.model_dump_json(by_alias=True, exclude_unset=True)
+    return f"{text}\n".encode()
+
+
+def is_error(result: Any) -> bool:
+    """Whether a tool's result says that the call failed."""
+    flag = getattr(result, "is_error", None)
+    return bool(getattr(result, "isError", False) if flag is None else flag)
+
+
+def text_of(result: Any) -> str:
+    """All text of a tool's result."""
+    parts = (getattr(part, "text", None) for part in result.content)
+    return "".join(part for part in parts if isinstance(part, str))
+
+
+def protocol_error_code(error: Exception) -> int:
+    """The JSON-RPC code of a `ProtocolError`."""
+    detail: Any = getattr(error, "error", None)
+    return int(getattr(detail, "code", 0))
+
+
+@asynccontextmanager
+async def http_streams(
+    url: str, headers: Mapping[str, str], on_response: Any
+) -> AsyncIterator[tuple[Any, Any]]:
+    """Read and write streams of a streamable-HTTP session; TLS certificates are verified.
+
+    ``on_response`` is awaited with each HTTP response.
+    """
+    client: Any = create_mcp_http_client(headers=dict(headers))
+    client.event_hooks["response"].append(on_response)
+    async with client, streamable_http_client(url, http_client=client, **_NO_LIMIT) as streams:
+        yield streams[0], streams[1]

@@ -1,0 +1,39 @@
+"""What a transport gives: the two streams of one MCP session, and word of its end."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any, NamedTuple, Protocol
+
+import anyio
+
+
+class Streams(NamedTuple):
+    """One connection to a server.
+
+    ``read`` and ``write`` are what `ClientSession` takes; ``lost`` is set when the server is gone.
+    """
+
+    read: Any
+    write: Any
+    lost: anyio.Event
+
+
+class Transport(Protocol):
+    """How a server is reached. Each `connect` is a new connection."""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether nobody else writes to this server while we use it."""
+        ...
+
+    def connect(self) -> AbstractAsyncContextManager[Streams]:
+        """Connect, and disconnect at the end of the block.
+
+        Raises: BankUnavailableError if trying again may work; any other LorabankError if not.
+        """
+        ...
+
+    async def saved_until(self) -> float:
+        """What the server acknowledged before this time (unix seconds) survives its crash."""
+        ...

@@ -1,0 +1,131 @@
+"""The real agentdb server from the npm registry, installed once into the repository's cache.
+
+Tests import this as fixtures do; ``python -m tests.agentic_flow.real_server`` prints where the
+server is, and installs it if need be.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".cache" / "agentic-flow"
+AGENTDB = ("agentdb", "3.0.0-alpha.20", ("--omit=optional",))
+MCP_PROXY = ("mcp-proxy", "6.7.19", ())
+_INSTALL_TIME = 600.0
+_START_TIME = 60.0
+
+
+class MissingError(Exception):
+    """Node.js or the registry is not to be had here."""
+
+
+def server_script() -> Path:
+    """agentdb's MCP server. Raises MissingError."""
+    return _installed(*AGENTDB) / "agentdb/dist/src/mcp/agentdb-mcp-server.js"
+
+
+def proxy_script() -> Path:
+    """The program that offers a stdio server over HTTP. Raises MissingError."""
+    return _installed(*MCP_PROXY) / ".bin/mcp-proxy"
+
+
+def node() -> str:
+    """Node.js. Raises MissingError."""
+    found = shutil.which("node")
+    if found is None or shutil.which("npm") is None:
+        raise MissingError("Node.js and npm are not on the path")
+    return found
+
+
+def _installed(name: str, version: str, flags: tuple[str, ...]) -> Path:
+    node()
+    home = CACHE / f"{name}-{version}"
+    if not (home / "node_modules" / name).is_dir():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as place:
+            _npm_install(f"{name}@{version}", flags, Path(place))
+            if not home.exists():  # another run may have been quicker
+                Path(place, "node_modules").rename(_made(home) / "node_modules")
+    return home / "node_modules"
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _npm_install(package: str, flags: tuple[str, ...], place: Path) -> None:
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(place))
+    try:
+        subprocess.run(
+            ["npm", "install", package, *flags, *quiet],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=_INSTALL_TIME,
+        )
+    except (subprocess.SubprocessError, OSError) as exc:
+        said = getattr(exc, "stderr", "") or str(exc)
+        raise MissingError(f"npm install {package} failed: {said.strip()[-300:]}") from exc
+
+
+@contextmanager
+def http_server(database: Path) -> Iterator[str]:
+    """The server behind mcp-proxy on a free loopback port; yields the URL, ends it by pid.
+
+    The database must be there, with its schema.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [node(), str(proxy_script()), "--host", "127.0.0.1", "--port", str(port), "--"]
+    environment = os.environ | {"AGENTDB_PATH": str(database), "AGENTDB_DISABLE_TRANSFORMERS": "1"}
+    with Path(f"{database}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, node(), str(server_script())],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        _wait_until_listening(process, port)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + _START_TIME
+    pause = threading.Event()
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise MissingError(f"mcp-proxy ended with {process.returncode} before it listened")
+        try:
+            socket.create_connection(("127.0.0.1", port), 1.0).close()
+        except OSError:
+            pause.wait(0.02)
+        else:
+            return
+    raise MissingError("mcp-proxy does not listen")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{server_script()}\n{proxy_script()}\n")
