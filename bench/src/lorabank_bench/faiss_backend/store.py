@@ -28,6 +28,7 @@ from lorabank.types.query import EVERYTHING, PatternFilter
 from lorabank.types.space import EmbeddingSpace
 from lorabank_bench.faiss_backend.texts import bank_and_queries
 from lorabank_faiss import FaissStore, Settings, open_store
+from lorabank_faiss.schema import FILE
 
 K = 5
 BATCH = 1_000
@@ -40,7 +41,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=384)
     parser.add_argument("--queries", type=int, default=500)
-    parser.add_argument("--directory", type=Path, default=None, help="default: a temporary one")
+    parser.add_argument(
+        "--directory", type=Path, default=None, help="kept; one that is filled is only asked"
+    )
     args = parser.parse_args()
     directory = args.directory or Path(tempfile.mkdtemp())
     faiss.omp_set_num_threads(1)
@@ -57,8 +60,9 @@ def main() -> None:
 async def measure(directory: Path, vectors: FloatArray, queries: FloatArray) -> None:
     """Write, ask, open again."""
     settings = Settings(directory)
-    async with open_store(settings) as store:
-        await fill(store, vectors)
+    if not (directory / FILE).exists():
+        async with open_store(settings) as store:
+            await fill(store, vectors)
     seconds, least = exact(vectors, queries)
     del vectors
     shutil.rmtree(directory / "index", ignore_errors=True)

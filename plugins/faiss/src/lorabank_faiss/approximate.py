@@ -10,6 +10,7 @@ Nothing here takes locks or sets threads: see `shard` and `threads`.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,8 @@ from lorabank_faiss.rows import Selected
 
 _SAMPLES_PER_LIST = 64
 _LEAST_SAMPLE = 64
-_PROBES = 192  # lists looked into
+_PROBES = 192  # lists looked into, of up to
+_PROBED_LISTS = 512  # so many; of more lists, a share that falls with the root of their number
 _BREADTH = 5  # candidates of ``coarse`` per one that is wanted of ``codes``
 _SCANNED_SHARE = 0.06  # filters that leave less than this are served by ``codes`` alone
 _GATHERED_SHARE = 0.02  # and less than this by looking up just those rows
@@ -79,7 +81,7 @@ class Approximate:
         self.codes.add(units)
 
     def search(self, query: FloatArray, size: int, selected: Selected) -> Found:
-        """Up to ``size`` of the selected rows; fewer only if fewer are selected.
+        """At least ``size`` of the selected rows; fewer only if fewer are selected.
 
         Args:
             query: float32 (dim,) of length one.
@@ -97,18 +99,18 @@ class Approximate:
 
     def _propose(self, query: FloatArray, size: int, selected: Selected, share: float) -> Found:
         lists = self.coarse.nlist
-        probes = min(lists, int(_PROBES / max(share, 1e-9)))
-        how = faiss.SearchParametersIVF(nprobe=probes, sel=_selector(selected))
+        probes = _PROBES * min(1.0, math.sqrt(_PROBED_LISTS / lists)) / max(share, 1e-9)
+        how = faiss.SearchParametersIVF(nprobe=min(lists, int(probes)), sel=_selector(selected))
         _, rows = self.coarse.search(query[None], _BREADTH * size, params=how)
-        return self._nearest_of(np.sort(rows[0][rows[0] >= 0]), query, size)
+        return self._nearest_of(np.sort(rows[0][rows[0] >= 0]), query)
 
-    def _nearest_of(self, rows: IntArray, query: FloatArray, size: int) -> Found:
+    def _nearest_of(self, rows: IntArray, query: FloatArray) -> Found:
         scores = np.empty(len(rows), np.float32)
         for start in range(0, len(rows), _GATHERED_AT_ONCE):
             some = rows[start : start + _GATHERED_AT_ONCE]
             vectors = self.codes.reconstruct_batch(some)
             scores[start : start + len(some)] = np.einsum("ij,j->i", vectors, query)
-        best = np.argsort(-scores, kind="stable")[:size]
+        best = np.argsort(-scores, kind="stable")
         return Found(rows[best], scores[best])
 
     def _scan(self, query: FloatArray, size: int, selected: Selected) -> Found:
@@ -116,7 +118,7 @@ class Approximate:
         if not size:
             return Found(np.empty(0, np.int64), np.empty(0, np.float32))
         if selected.mask is not None and selected.passed <= _GATHERED_SHARE * len(self):
-            return self._nearest_of(np.flatnonzero(selected.mask), query, size)
+            return self._nearest_of(np.flatnonzero(selected.mask), query)
         how = faiss.SearchParameters(sel=_selector(selected))
         scores, rows = self.codes.search(query[None], size, params=how)
         return Found(rows[0], scores[0])

@@ -139,21 +139,23 @@ class Contents:
         units: Units,
     ) -> Scored:
         inside = self._of_main(selected)
-        size, narrow = _CANDIDATES * k, query.astype(np.float32)
+        size, narrow = min(_CANDIDATES * k, inside.passed), query.astype(np.float32)
+        if not size:
+            return tail
+        found = main.search(narrow, size, inside)
+        both = tail
+        looked = 0
         while True:
-            size = min(size, inside.passed)
-            if not size:
-                return tail
-            found = main.search(narrow, size, inside)
-            keys = self.rows.keys.values[found.rows]
+            keys = self.rows.keys.values[found.rows[looked:size]]
             scores = exact_scores(units(keys), query)
-            both = Scored(np.append(tail.keys, keys), np.append(tail.scores, scores))
-            least = _kth(both.scores, k)
-            if size == inside.passed or float(found.scores[-1]) < least - _CODE_ERROR:
+            both = Scored(np.append(both.keys, keys), np.append(both.scores, scores))
+            sure = float(found.scores[size - 1]) < _kth(both.scores, k) - _CODE_ERROR
+            # Beyond the most, that many contexts are all but equal.
+            if sure or size == inside.passed or size >= _MOST_CANDIDATES:
                 return both
-            if size >= _MOST_CANDIDATES:  # that many contexts are all but equal
-                return both
-            size *= 4
+            looked, size = size, min(4 * size, inside.passed)
+            if size > len(found.rows):
+                found, both, looked = main.search(narrow, size, inside), tail, 0
 
     def _of_main(self, selected: Selected) -> Selected:
         if selected.mask is None:
