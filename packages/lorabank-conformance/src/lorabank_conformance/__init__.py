@@ -1,7 +1,7 @@
-"""The laws of lorabank's backends, as pytest suites.
+"""The laws of lorabank's backends and adapter stores, as pytest suites.
 
 Run ``pytest --pyargs lorabank_conformance --bank mypkg:open_store``, or subclass a suite and give
-it the fixture ``opener``. A suite for adapter stores joins these two when their protocol exists.
+it the fixture ``opener``.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lorabank_conformance.adapters import AdapterStoreConformance
     from lorabank_conformance.banks import ReasoningBankConformance
     from lorabank_conformance.laws import Law, NotApplicableError, Opener, laws_of
     from lorabank_conformance.stores import PatternStoreConformance
 
 __all__ = [
+    "AdapterStoreConformance",
     "Law",
     "NotApplicableError",
     "Opener",
@@ -23,7 +25,11 @@ __all__ = [
     "laws_of",
 ]
 
-_HOMES = {"PatternStoreConformance": "stores", "ReasoningBankConformance": "banks"}
+_HOMES = {
+    "AdapterStoreConformance": "adapters",
+    "PatternStoreConformance": "stores",
+    "ReasoningBankConformance": "banks",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from time import perf_counter
+from typing import TypeAlias
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
+import pytest
 
-ROUNDS = 3
+Work: TypeAlias = Callable[[], Awaitable[object]]
+
+ROUNDS = 6
+CONTROL = 0.3  # seconds
 
 
-async def longest_pause(work: Callable[[], Awaitable[object]]) -> float:
+async def longest_pause(work: Work) -> float:
     """Seconds between two turns of a task that always wants one, at worst, while ``work`` runs."""
     worst = 0.0
 
@@ -32,6 +40,27 @@ async def longest_pause(work: Callable[[], Awaitable[object]]) -> float:
     return worst
 
 
-async def steady_pause(work: Callable[[], Awaitable[object]]) -> float:
-    """The least of several rounds' `longest_pause`: other programs only ever make it longer."""
-    return min([await longest_pause(work) for _ in range(ROUNDS)])
+async def assert_never_blocked(works: Mapping[str, Work], longest: float) -> None:
+    """No work keeps the event loop for ``longest`` seconds more than it would stand still anyway.
+
+    What it would anyway (other threads, a busy machine) is measured beside it, with a thread that
+    only computes. What blocks does so in every round; what does not is cleared by one.
+
+    Args:
+        works: done one after the other, by what to call them.
+        longest: seconds.
+    """
+    blamed: dict[str, float] = dict.fromkeys(works, math.inf)
+    for _ in range(ROUNDS):
+        pauses = {name: await longest_pause(work) for name, work in works.items()}
+        noise = await longest_pause(partial(anyio.to_thread.run_sync, _compute))
+        blamed = {name: pauses[name] for name in blamed if pauses[name] - noise > longest}
+        if not blamed:
+            return
+    pytest.fail(f"the event loop stood still for seconds: {blamed}, for {noise} without them")
+
+
+def _compute() -> None:
+    end = perf_counter() + CONTROL
+    while perf_counter() < end:
+        pass

@@ -18,7 +18,7 @@ NO_BANK = (
 )
 _TARGET: pytest.StashKey[Target] = pytest.StashKey()
 
-for _part in ("banks", "stores", "compare", "suite"):
+for _part in ("adapters", "banks", "stores", "compare", "heartbeat", "suite"):
     pytest.register_assert_rewrite(f"{PACKAGE}.{_part}")
 
 

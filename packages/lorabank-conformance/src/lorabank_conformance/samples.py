@@ -94,7 +94,7 @@ class Samples:
             outcome=Outcome(
                 loss=1e-300, reference_loss=1e29, gain=-THIRD, reward=0.1, success=False
             ),
-            trial=TrialOutcome(0.1, 0.2, THIRD, updates=5, arms=two_arms),
+            trial=TrialOutcome(0.1, 0.2, THIRD, 5, two_arms, Hyperparameters(0.2, 0.4, THIRD, 2)),
         )
 
     def skill(self, skill_id: str, **changes: Any) -> Skill:

@@ -56,7 +56,9 @@ class Target:
             try:
                 kinds, declared = anyio.run(_look, place(Path(directory)))
             except Exception as exc:
-                raise pytest.UsageError(f"--bank {text}: can't be opened: {exc!r}") from exc
+                raise pytest.UsageError(
+                    f"--bank {text}: can't be opened: {type(exc).__name__}: {exc}"
+                ) from exc
         if not kinds:
             raise pytest.UsageError(f"--bank {text}: opens neither a PatternStore nor a bank")
         if Capability.DURABLE in declared and not is_fresh:

@@ -34,12 +34,18 @@ from lorabank.errors import (
     EngineClosedError,
     InvalidInputError,
     LorabankError,
+    StoreClosedError,
+    StoreError,
+    StoreUnavailableError,
     UnknownBackendError,
+    VersionConflictError,
 )
 from lorabank.hooks import Backend, BankUrl, hookimpl
 from lorabank.numerics.contrastive import Calibration
 from lorabank.outbox import DeadLetter, DeliveryReport
+from lorabank.personalizer import ForgetReceipt, Personalizer, Ranked
 from lorabank.protocols import Capability, Embedder, PatternStore, ReasoningBank, StoreStats
+from lorabank.stores import AdapterStore, open_adapter_store
 from lorabank.types.feedback import Feedback, create_adapter_feedback, watch_reward
 from lorabank.types.hyperparameters import Hints, Hyperparameters
 from lorabank.types.identifiers import new_id, user_key
@@ -54,6 +60,7 @@ from lorabank.types.weights import Weights
 __version__ = "0.1.0"
 __all__ = [
     "Adapter",
+    "AdapterStore",
     "ArmEffect",
     "Backend",
     "BankClosedError",
@@ -81,6 +88,7 @@ __all__ = [
     "Evidence",
     "EwcConfig",
     "Feedback",
+    "ForgetReceipt",
     "HintUse",
     "Hints",
     "Hyperparameters",
@@ -95,18 +103,23 @@ __all__ = [
     "Pattern",
     "PatternFilter",
     "PatternStore",
+    "Personalizer",
     "PhaseSeconds",
     "Prior",
     "PriorConfig",
     "Progress",
     "Query",
     "QueryConfig",
+    "Ranked",
     "ReasoningBank",
     "ReplayConfig",
     "Skill",
     "SkillReport",
     "StandardBank",
+    "StoreClosedError",
+    "StoreError",
     "StoreStats",
+    "StoreUnavailableError",
     "Strategy",
     "SuccessConfig",
     "TrialConfig",
@@ -114,10 +127,12 @@ __all__ = [
     "UnknownBackendError",
     "UpdateReport",
     "UpdateResult",
+    "VersionConflictError",
     "Weights",
     "create_adapter_feedback",
     "hookimpl",
     "new_id",
+    "open_adapter_store",
     "open_bank",
     "user_key",
     "watch_reward",

@@ -4,6 +4,10 @@
     ├── InvalidInputError          (also a ValueError) an argument is wrong; nothing was changed
     ├── CodecError                 bytes are damaged, truncated, or of a version not known here
     ├── EngineClosedError          the engine is not open (any more)
+    ├── StoreError                 an adapter store failed for good (damaged, read-only, foreign)
+    │   ├── StoreUnavailableError  a passing fault: asking again later may work
+    │   ├── StoreClosedError       the store is closed
+    │   └── VersionConflictError   somebody else changed the adapter in between
     └── BankError
         ├── UnknownBackendError    no installed backend serves this URL scheme
         ├── EmbeddingSpaceError    the bank holds another embedding space
@@ -28,7 +32,11 @@ __all__ = [
     "EngineClosedError",
     "InvalidInputError",
     "LorabankError",
+    "StoreClosedError",
+    "StoreError",
+    "StoreUnavailableError",
     "UnknownBackendError",
+    "VersionConflictError",
 ]
 
 
@@ -59,6 +67,22 @@ class CodecError(LorabankError):
 
 class EngineClosedError(LorabankError):
     """The engine is used outside its ``async with`` block."""
+
+
+class StoreError(LorabankError):
+    """The root of what an adapter store raises; by itself, a fault that will not pass."""
+
+
+class StoreUnavailableError(StoreError):
+    """A passing fault (busy, disk full). Nothing was changed; trying again later may work."""
+
+
+class StoreClosedError(StoreError):
+    """The store was used after it was closed."""
+
+
+class VersionConflictError(StoreError):
+    """The stored adapter is not of the expected version: read it again and recompute."""
 
 
 class BankError(LorabankError):

@@ -1,4 +1,4 @@
-"""The outbox: finished episodes on their way to the bank, in order, none dropped silently."""
+"""The outbox: a bounded queue in memory, and what became of the episodes that were offered."""
 
 from __future__ import annotations
 
@@ -11,28 +11,9 @@ import anyio
 from lorabank.breaker import CircuitBreaker
 from lorabank.clock import Clock
 from lorabank.config import OutboxConfig
-from lorabank.errors import (
-    BankRejectedError,
-    BankUnavailableError,
-    CapabilityError,
-    CodecError,
-    EmbeddingSpaceError,
-    InvalidInputError,
-)
+from lorabank.delivery import Delivery
 from lorabank.logs import get_logger
 from lorabank.types.pattern import Pattern
-from lorabank.waiting import undisturbed
-
-PERMANENT = (
-    BankRejectedError,
-    CapabilityError,
-    CodecError,
-    EmbeddingSpaceError,
-    InvalidInputError,
-)
-PASSING = (BankUnavailableError, OSError, TimeoutError)
-# An episode that keeps failing with an error of no known kind would hold everybody else back.
-UNKNOWN_FAILURES = 10
 
 log = get_logger(__name__)
 
@@ -64,31 +45,82 @@ class DeliveryReport:
     dead_letters: tuple[DeadLetter, ...]
 
 
-class Outbox:
-    """A bounded queue with one delivery loop. Belongs to one event loop.
+class MemoryQueue:
+    """Episodes in order of arrival. Belongs to one event loop."""
 
-    One loop sends in the order of arrival, so each user's episodes arrive in order. A batch that
-    fails for good is sent again one by one, so that only the guilty episode is put aside.
-    """
+    def __init__(self, dead_letters: int) -> None:
+        self._patterns: deque[Pattern] = deque()
+        self._changed = anyio.Event()
+        self.sending = anyio.Lock()
+        self.delivered_count = 0
+        self.dead_count = 0
+        self.dead: deque[DeadLetter] = deque(maxlen=dead_letters)
+
+    def __len__(self) -> int:
+        return len(self._patterns)
+
+    def append(self, patterns: Sequence[Pattern]) -> None:
+        """At the end."""
+        self._patterns.extend(patterns)
+        self.signal()
+
+    def snapshot(self) -> tuple[Pattern, ...]:
+        """All that wait."""
+        return tuple(self._patterns)
+
+    async def change(self) -> None:
+        """Wait until something is added or taken off."""
+        await self._changed.wait()
+
+    async def wait_for_some(self) -> None:
+        """See `EpisodeQueue.wait_for_some`."""
+        while not self._patterns:
+            await self._changed.wait()
+
+    async def first(self, limit: int) -> Sequence[Pattern]:
+        """See `EpisodeQueue.first`."""
+        return [self._patterns[i] for i in range(min(limit, len(self._patterns)))]
+
+    async def delivered(self, count: int) -> None:
+        """See `EpisodeQueue.delivered`."""
+        for _ in range(count):
+            self._patterns.popleft()
+        self.delivered_count += count
+        self.signal()
+
+    async def bury(self, reason: str) -> None:
+        """See `EpisodeQueue.bury`."""
+        self.dead.append(DeadLetter(self._patterns.popleft(), reason))
+        self.dead_count += 1
+        self.signal()
+
+    def forget(self, user_key: str) -> None:
+        """Drop a user's episodes, waiting or dead. Hold ``sending`` meanwhile."""
+        self._patterns = deque(p for p in self._patterns if p.user_key != user_key)
+        dead = [letter for letter in self.dead if letter.pattern.user_key != user_key]
+        self.dead = deque(dead, maxlen=self.dead.maxlen)
+        self.signal()
+
+    def signal(self) -> None:
+        """Wake those who wait for a change."""
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+class Outbox:
+    """A bounded queue with its delivery loop. Belongs to one event loop."""
 
     def __init__(
         self,
-        deliver: Callable[[Sequence[Pattern]], Awaitable[None]],
+        send: Callable[[Sequence[Pattern]], Awaitable[None]],
         config: OutboxConfig,
         breaker: CircuitBreaker,
         clock: Clock,
     ) -> None:
-        self._deliver = deliver
         self._config = config
-        self._breaker = breaker
-        self._clock = clock
-        self._queue: deque[Pattern] = deque()
-        self._dead: deque[DeadLetter] = deque(maxlen=config.dead_letters)
-        self._delivered = self._rejected = self._dead_count = 0
-        self._unknown_failures = 0
-        self._changed = anyio.Event()
-        self._draining = anyio.Event()
-        self._sending = anyio.Lock()
+        self._queue = MemoryQueue(config.dead_letters)
+        self._delivery = Delivery(self._queue, send, config, breaker, clock)
+        self._rejected = 0
         self._closed = False
 
     def __len__(self) -> int:
@@ -102,7 +134,7 @@ class Outbox:
         """Queue an episode, waiting for room up to the budget; False if it was rejected."""
         with anyio.move_on_after(self._config.budget):
             while self._full and not self._closed:
-                await self._changed.wait()
+                await self._queue.change()
         return self.offer_now(pattern)
 
     def offer_now(self, pattern: Pattern) -> bool:
@@ -112,146 +144,43 @@ class Outbox:
             reason = "closed" if self._closed else "full"
             log.warning(f"episode rejected: the outbox is {reason}", pattern_id=pattern.id)
             return False
-        self._queue.append(pattern)
-        self._signal()
+        self._queue.append([pattern])
         return True
 
     def put_aside(self, patterns: Sequence[Pattern]) -> None:
         """Queue regardless of capacity: used on close, when nobody can wait any more."""
-        self._queue.extend(patterns)
-        self._signal()
+        self._queue.append(patterns)
 
     def close(self) -> None:
         """Reject whatever comes from now on; what is queued stays for the report."""
         self._closed = True
-        self._signal()
+        self._queue.signal()
 
     async def forget(self, user_key: str) -> None:
         """Drop a user's episodes, queued or dead. A delivery under way is waited for."""
-        async with self._sending:
-            kept = [pattern for pattern in self._queue if pattern.user_key != user_key]
-            self._queue = deque(kept)
-            dead = [letter for letter in self._dead if letter.pattern.user_key != user_key]
-            self._dead = deque(dead, maxlen=self._config.dead_letters)
-            self._signal()
+        async with self._queue.sending:
+            self._queue.forget(user_key)
 
     async def run(self) -> None:
         """The delivery loop; runs until cancelled."""
-        pause = self._config.backoff
-        while True:
-            await self._wait_for_work()
-            await self._wait_for_breaker()
-            async with self._sending:
-                well = await self._deliver_some()
-            if well:
-                pause = self._config.backoff
-            elif self._draining.is_set():
-                await self._clock.sleep(self._config.backoff)
-            else:
-                await self._rest(pause)
-                pause = min(2 * pause, self._config.backoff_max)
+        await self._delivery.run()
 
     async def drain(self) -> None:
         """Wait until nothing is left. No long pause holds the last tries back."""
-        self._draining.set()
+        self._delivery.hurry()
         await self.emptied()
 
     async def emptied(self) -> None:
         """Wait until nothing is left, at the loop's own pace."""
-        while self._queue:
-            await self._changed.wait()
+        while len(self._queue):
+            await self._queue.change()
 
     def report(self) -> DeliveryReport:
         """Counts so far."""
         return DeliveryReport(
-            delivered=self._delivered,
-            undelivered=tuple(self._queue),
+            delivered=self._queue.delivered_count,
+            undelivered=self._queue.snapshot(),
             rejected=self._rejected,
-            dead=self._dead_count,
-            dead_letters=tuple(self._dead),
+            dead=self._queue.dead_count,
+            dead_letters=tuple(self._queue.dead),
         )
-
-    async def _wait_for_work(self) -> None:
-        while not self._queue:
-            await self._changed.wait()
-
-    async def _wait_for_breaker(self) -> None:
-        while self._breaker.remaining > 0 and not self._draining.is_set():
-            await self._rest(self._breaker.remaining)
-
-    async def _rest(self, seconds: float) -> None:
-        """Sleep, at most until draining begins."""
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._cancel_when_draining, group.cancel_scope)
-            await self._clock.sleep(seconds)
-            group.cancel_scope.cancel()
-
-    async def _cancel_when_draining(self, scope: anyio.CancelScope) -> None:
-        await self._draining.wait()
-        scope.cancel()
-
-    async def _deliver_some(self) -> bool:
-        """Send a batch (one episode when probing or after a failure); whether all is well."""
-        if not self._queue:
-            return True  # forgotten meanwhile
-        size = self._config.batch if self._breaker.closed and not self._unknown_failures else 1
-        batch = [self._queue[i] for i in range(min(size, len(self._queue)))]
-        error = await self._attempt(batch)
-        if error is None:
-            self._settle(len(batch))
-            return True
-        if isinstance(error, PERMANENT):
-            if len(batch) == 1:
-                self._bury(error)
-                return True
-            return await self._deliver_one_by_one(len(batch))
-        return self._note_failure(error)
-
-    async def _deliver_one_by_one(self, count: int) -> bool:
-        for _ in range(count):
-            error = await self._attempt([self._queue[0]])
-            if error is None:
-                self._settle(1)
-            elif isinstance(error, PERMANENT):
-                self._bury(error)
-            else:
-                return self._note_failure(error)
-        return True
-
-    async def _attempt(self, batch: Sequence[Pattern]) -> Exception | None:
-        """Deliver under a deadline; any failure is returned, whatever a foreign bank raises."""
-        try:
-            with anyio.fail_after(self._config.deadline):
-                await undisturbed("store_patterns", self._deliver, batch)
-        except Exception as exc:  # noqa: BLE001 - a bank's bug must not end the delivery loop
-            return exc
-        return None
-
-    def _settle(self, count: int) -> None:
-        for _ in range(count):
-            self._queue.popleft()
-        self._delivered += count
-        self._unknown_failures = 0
-        self._breaker.success()
-        self._signal()
-
-    def _bury(self, error: Exception) -> None:
-        pattern = self._queue.popleft()
-        self._dead.append(DeadLetter(pattern, f"{type(error).__name__}: {error}"))
-        self._dead_count += 1
-        self._unknown_failures = 0
-        log.error("episode is undeliverable", pattern_id=pattern.id, reason=str(error))
-        self._signal()
-
-    def _note_failure(self, error: Exception) -> bool:
-        self._breaker.failure()
-        log.warning("delivery failed, it will be tried again", error=repr(error))
-        if not isinstance(error, PASSING):
-            self._unknown_failures += 1
-            if self._unknown_failures >= UNKNOWN_FAILURES:
-                self._bury(error)
-        return False
-
-    def _signal(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()

@@ -49,11 +49,18 @@ class ExperienceReplay:
         """Number of users with feedback in it."""
         return len(self._users)
 
+    def batches(self, user_key: str | None = None) -> int:
+        """Number of batches held, of one user or of all."""
+        if user_key is None:
+            return len(self._batches)
+        history = self._users.get(user_key)
+        return len(history.batches) if history else 0
+
     def add(self, user_key: str, feedback: Feedback, now: float) -> None:
         """Keep a copy of a batch; ``now`` in unix seconds. Supplied negatives are not kept."""
         if not self._config.enabled:
             return
-        copy = _newest(feedback, self._config.max_rows_per_user).copy()
+        copy = kept(feedback, self._config.max_rows_per_user).copy()
         self._batches[self._next] = Experience(user_key, copy, now)
         history = self._users.setdefault(user_key, _History())
         history.batches.append(self._next)
@@ -97,9 +104,9 @@ class ExperienceReplay:
             del self._users[entry.user_key]
 
 
-def _newest(feedback: Feedback, count: int) -> Feedback:
-    """The last ``count`` observations."""
-    if len(feedback) <= count:
+def kept(feedback: Feedback, count: int) -> Feedback:
+    """What a replay keeps of a batch: the last ``count`` observations, without negatives."""
+    if len(feedback) <= count and feedback.negatives is None:
         return feedback
     return Feedback(
         feedback.x[-count:],

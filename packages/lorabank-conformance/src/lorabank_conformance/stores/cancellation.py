@@ -33,7 +33,7 @@ class CancellationLaws(Suite):
         known = "0"
         for turns in TURNS:
             cancelled, newer = f"cancelled after {turns}", f"after {turns}"
-            await _cancel_after(turns, partial(store.put_many, self._batch(cancelled)))
+            await cancel_after(turns, partial(store.put_many, self._batch(cancelled)))
             assert await self._tasks(store) in ({known}, {cancelled})
             await store.put_many(self._batch(newer))
             assert await self._tasks(store) == {newer}
@@ -44,7 +44,7 @@ class CancellationLaws(Suite):
         """Protects likewise: a cancelled delete removed everything or nothing."""
         for turns in TURNS:
             await store.put_many(self._batch(""))
-            await _cancel_after(turns, lambda: store.delete(NAMESPACE, EVERYTHING))
+            await cancel_after(turns, lambda: store.delete(NAMESPACE, EVERYTHING))
             left = len(await store.scan(NAMESPACE, EVERYTHING, None, 1000))
             assert left in (0, SIZE)
             matches = await store.search(NAMESPACE, self.make.axis(0), 1000, EVERYTHING)
@@ -56,8 +56,8 @@ class CancellationLaws(Suite):
         await store.put_many(self._batch(""))
         query = self.make.axis(0)
         for turns in TURNS:
-            await _cancel_after(turns, lambda: store.search(NAMESPACE, query, 5, EVERYTHING))
-            await _cancel_after(turns, lambda: store.scan(NAMESPACE, EVERYTHING, None, 5))
+            await cancel_after(turns, lambda: store.search(NAMESPACE, query, 5, EVERYTHING))
+            await cancel_after(turns, lambda: store.scan(NAMESPACE, EVERYTHING, None, 5))
         assert len(await store.search(NAMESPACE, query, 5, EVERYTHING)) == 5
         await store.put_many([self.make.pattern("new")])
         assert len(await store.get(NAMESPACE, ["new"])) == 1
@@ -73,7 +73,8 @@ class CancellationLaws(Suite):
         return {p.task for p in scanned} | {match.pattern.task for match in matches}
 
 
-async def _cancel_after(turns: int, call: Callable[[], Awaitable[object]]) -> None:
+async def cancel_after(turns: int, call: Callable[[], Awaitable[object]]) -> None:
+    """Run a call, and cancel it after so many turns of the event loop unless it is done by then."""
     async with anyio.create_task_group() as tasks:
 
         async def run() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import anyio
@@ -10,7 +11,7 @@ from lorabank.protocols import Capability, PatternStore
 from lorabank.types.pattern import Match
 from lorabank.types.query import EVERYTHING, PatternFilter
 from lorabank_conformance.compare import assert_ordered, assert_same
-from lorabank_conformance.heartbeat import steady_pause
+from lorabank_conformance.heartbeat import Work, assert_never_blocked
 from lorabank_conformance.laws import law
 from lorabank_conformance.samples import NAMESPACE
 from lorabank_conformance.suite import Suite
@@ -27,12 +28,13 @@ class ConcurrencyLaws(Suite):
     """
 
     longest_pause: ClassVar[float] = 0.1
-    load: ClassVar[int] = 2000
+    load: ClassVar[int] = 1500
 
     @law()
     async def test_concurrent_writers(self, store: PatternStore) -> None:
         """Protects a busy service: 100 writers at once lose nothing, and contest an id in peace."""
         make = self.make
+        await store.put_many([make.pattern("a-before")])
 
         async def write(number: int) -> None:
             own = [make.pattern(f"w{number:02}-{i}", make.axis(number)) for i in range(3)]
@@ -43,10 +45,10 @@ class ConcurrencyLaws(Suite):
                 tasks.start_soon(write, number)
         found = await store.scan(NAMESPACE, EVERYTHING, None, 1000)
         ids = [f"w{number:02}-{i}" for number in range(WRITERS) for i in range(3)]
-        assert [pattern.id for pattern in found] == [*ids, "zz-contested"]
+        assert [pattern.id for pattern in found] == ["a-before", *ids, "zz-contested"]
         assert found[-1].task in {str(number) for number in range(WRITERS)}
         matches = await store.search(NAMESPACE, make.axis(0), 1000, EVERYTHING)
-        assert len(matches) == (await store.stats(NAMESPACE)).patterns == 3 * WRITERS + 1
+        assert len(matches) == (await store.stats(NAMESPACE)).patterns == 3 * WRITERS + 2
 
     @law()
     async def test_readers_meanwhile(self, store: PatternStore) -> None:
@@ -84,20 +86,24 @@ class ConcurrencyLaws(Suite):
         """Protects every other request of the service: a store works beside the event loop.
 
         A task that only ticks must get its turn while the store writes, searches, scans and
-        deletes. The best of three rounds counts, so that a busy machine is not blamed on the store.
+        deletes. What other threads and a busy machine do to it is measured too, and allowed for.
         """
         make, rows = self.make, self.make.vectors(self.load, seed=81)
         patterns = [make.pattern(f"p{i:05}", row) for i, row in enumerate(rows)]
         can_delete = Capability.DELETE in store.capabilities
 
-        async def work() -> None:
+        async def put() -> None:
             for start in range(0, self.load, 500):
                 await store.put_many(patterns[start : start + 500])
-            for row in rows[:10]:
-                await store.search(NAMESPACE, row, 10, EVERYTHING)
-            await store.scan(NAMESPACE, EVERYTHING, None, self.load)
+
+        async def delete() -> None:
             if can_delete:
                 await store.delete(NAMESPACE, EVERYTHING)
 
-        pause = await steady_pause(work)
-        assert pause <= self.longest_pause, f"the event loop stood still for {pause:.3f} s"
+        works: dict[str, Work] = {
+            "put_many": put,
+            "search": partial(store.search, NAMESPACE, rows[0], 10, EVERYTHING),
+            "scan": partial(store.scan, NAMESPACE, EVERYTHING, None, self.load),
+            "delete": delete,
+        }
+        await assert_never_blocked(works, self.longest_pause)

@@ -39,7 +39,9 @@ class WriteLaws(Suite):
         new = make.pattern("a", make.axis(1), user_key="new", outcome=outcome(0.9))
         await store.put_many([new])
         assert_same(await store.get(NAMESPACE, ["a"]), [new])
-        assert await store.scan(NAMESPACE, PatternFilter(user_key="old"), None, 10) == []
+        old = PatternFilter(user_key="old")
+        assert await store.scan(NAMESPACE, old, None, 10) == []
+        assert await store.search(NAMESPACE, make.axis(0), 10, old) == []
         matches = await store.search(NAMESPACE, make.axis(1), 10, PatternFilter(user_key="new"))
         assert_ranking(matches, [new], make.axis(1), 10)
         best = await store.search(NAMESPACE, make.axis(0), 1, EVERYTHING)

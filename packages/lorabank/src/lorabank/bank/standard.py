@@ -16,6 +16,7 @@ from lorabank.skills import consolidate, inherit_priors, superseded
 from lorabank.strategy import EVIDENCE_LIMIT, evidence_filter, learn
 from lorabank.types.arrays import FloatArray, as_matrix
 from lorabank.types.checks import check_text
+from lorabank.types.hyperparameters import Hyperparameters
 from lorabank.types.pattern import Match, Pattern
 from lorabank.types.query import PatternFilter, Query
 from lorabank.types.skill import Consolidation, ConsolidationCriteria, Skill
@@ -96,8 +97,15 @@ class StandardBank:
         matches = await self._store.search(namespace, vector, query.k, where)
         trials = evidence_filter(where)
         evidence = await self._store.search(namespace, vector, EVIDENCE_LIMIT, trials)
-        strategy = learn(matches, evidence, query.defaults)
-        return replace(strategy, recommendation=render_strategy(strategy))
+        # Some milliseconds for hundreds of trials: too long for the event loop.
+        return await anyio.to_thread.run_sync(
+            _advise,
+            matches,
+            evidence,
+            query.defaults,
+            limiter=self._limiter,
+            abandon_on_cancel=True,
+        )
 
     async def auto_consolidate(
         self, namespace: str, criteria: ConsolidationCriteria
@@ -205,3 +213,10 @@ class StandardBank:
     def _check_embedder(self, space: EmbeddingSpace) -> None:
         if self._embedder is not None and self._embedder.space != space:
             raise EmbeddingSpaceError(f"the embedder makes {self._embedder.space}, not {space}")
+
+
+def _advise(
+    matches: Sequence[Match], evidence: Sequence[Match], defaults: Hyperparameters
+) -> Strategy:
+    strategy = learn(matches, evidence, defaults)
+    return replace(strategy, recommendation=render_strategy(strategy))

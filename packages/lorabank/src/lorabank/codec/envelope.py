@@ -17,11 +17,11 @@ T = TypeVar("T")
 FORMAT_VERSION = 1
 _MAGIC = b"LoRA"
 _HEADER = struct.Struct("<4sBBI")
-_KINDS = {"adapter": 1, "pattern": 2, "skill": 3}
+_KINDS = {"adapter": 1, "pattern": 2, "skill": 3, "feedback": 4}
 
 
 def encode(value: Any, kind: str) -> bytes:
-    """Bytes of a dataclass. ``kind`` is "adapter", "pattern" or "skill".
+    """Bytes of a dataclass. ``kind`` is one of the names in ``_KINDS``.
 
     What `decode` would refuse is not written: a field's value outside its annotation, NaN.
 

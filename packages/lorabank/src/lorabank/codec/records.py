@@ -10,19 +10,24 @@ import functools
 import math
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 
 from lorabank.errors import CodecError
 
 T = TypeVar("T")
+Converter: TypeAlias = Callable[[Any, str], Any]
 _SCALARS = (bool, int, float, str)
+_PLAIN = frozenset([*_SCALARS, np.ndarray])
 
 
 def to_record(value: Any) -> Any:
     """Plain lists, scalars, None and float32 arrays."""
+    if value is None or type(value) in _PLAIN:
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         return [to_record(getattr(value, name)) for name, _ in _schema(type(value))]
     if isinstance(value, tuple):
@@ -43,45 +48,61 @@ def from_record(cls: type[T], record: Any) -> T:
     if not isinstance(record, list) or len(record) != len(schema):
         raise CodecError(f"{cls.__name__} needs {len(schema)} fields: the bytes are damaged")
     pairs = zip(schema, record, strict=True)
-    return cls(**{name: _convert(kind, value, name) for (name, kind), value in pairs})
+    return cls(**{name: convert(value, name) for (name, convert), value in pairs})
 
 
 @functools.lru_cache(maxsize=256)
-def _schema(cls: Any) -> tuple[tuple[str, Any], ...]:
+def _schema(cls: Any) -> tuple[tuple[str, Converter], ...]:
+    """The fields of a dataclass, each with what reads it; annotations are looked at only once."""
     hints = typing.get_type_hints(cls)
-    return tuple((field.name, hints[field.name]) for field in fields(cls) if field.init)
+    return tuple((field.name, _converter(hints[field.name])) for field in fields(cls) if field.init)
 
 
-def _convert(kind: Any, value: Any, name: str) -> Any:
+def _converter(kind: Any) -> Converter:
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
-        return _convert_optional(kind, value, name)
+        (inner,) = (arg for arg in typing.get_args(kind) if arg is not type(None))
+        return functools.partial(_convert_optional, _converter(inner))
     if origin is typing.Literal:
-        return _expect(isinstance(value, str) and value in typing.get_args(kind), value, name)
+        return functools.partial(_convert_literal, frozenset(typing.get_args(kind)))
     if origin is tuple:
-        _expect(isinstance(value, list), value, name)
-        return tuple(_convert(typing.get_args(kind)[0], item, name) for item in value)
+        return functools.partial(_convert_tuple, _converter(typing.get_args(kind)[0]))
     if origin is np.ndarray:
-        return _expect(isinstance(value, np.ndarray), value, name)
+        return _convert_array
     if kind in _SCALARS:
-        return _convert_scalar(kind, value, name)
-    return from_record(kind, value)
+        return _convert_float if kind is float else functools.partial(_convert_scalar, kind)
+    return functools.partial(_convert_nested, kind)
 
 
-def _convert_optional(kind: Any, value: Any, name: str) -> Any:
-    if value is None:
-        return None
-    (inner,) = (arg for arg in typing.get_args(kind) if arg is not type(None))
-    return _convert(inner, value, name)
+def _convert_optional(inner: Converter, value: Any, name: str) -> Any:
+    return None if value is None else inner(value, name)
 
 
-def _convert_scalar(kind: Any, value: Any, name: str) -> Any:
-    if kind is float and type(value) is int:
+def _convert_literal(choices: frozenset[str], value: Any, name: str) -> Any:
+    return _expect(isinstance(value, str) and value in choices, value, name)
+
+
+def _convert_tuple(inner: Converter, value: Any, name: str) -> Any:
+    _expect(isinstance(value, list), value, name)
+    return tuple([inner(item, name) for item in value])
+
+
+def _convert_array(value: Any, name: str) -> Any:
+    return _expect(isinstance(value, np.ndarray), value, name)
+
+
+def _convert_scalar(kind: type, value: Any, name: str) -> Any:
+    return _expect(type(value) is kind, value, name)
+
+
+def _convert_float(value: Any, name: str) -> Any:
+    if type(value) is int:
         value = float(value)
-    _expect(type(value) is kind, value, name)
-    if kind is float:
-        _expect(math.isfinite(value), value, name)
-    return value
+    return _expect(type(value) is float and math.isfinite(value), value, name)
+
+
+def _convert_nested(cls: type, value: Any, name: str) -> Any:  # noqa: ARG001 - a `Converter`
+    return from_record(cls, value)
 
 
 def _expect(fits: bool, value: Any, name: str) -> Any:

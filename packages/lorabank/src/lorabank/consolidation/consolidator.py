@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar, TypeVarTuple
 
@@ -21,8 +21,8 @@ from lorabank.consolidation.training import Schedule, fit_epochs
 from lorabank.errors import BankRejectedError, CapabilityError
 from lorabank.numerics.lora import Matrices, initial_matrices
 from lorabank.protocols import ReasoningBank
-from lorabank.replay import ExperienceReplay
 from lorabank.types.arrays import BoolArray, IntArray
+from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool
 from lorabank.types.skill import Consolidation, ConsolidationCriteria, Evidence, Prior, Skill
 from lorabank.types.weights import Weights
@@ -32,6 +32,7 @@ from lorabank.waiting import within
 GROUPING_DEADLINE = 600.0
 WRITING_DEADLINE = 60.0
 OnProgress = Callable[[Progress], None]
+Experiences = Callable[[], Awaitable[Mapping[str, Sequence[Feedback]]]]
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -75,13 +76,11 @@ class Consolidator:
         self,
         config: EngineConfig,
         pool: ItemPool | None,
-        replay: ExperienceReplay,
         clock: Clock,
         threads: anyio.CapacityLimiter,
     ) -> None:
         self._config = config
         self._pool = pool
-        self._replay = replay
         self._clock = clock
         self._threads = threads
         self._forgotten: set[str] = set()
@@ -94,6 +93,7 @@ class Consolidator:
         self,
         bank: ReasoningBank,
         criteria: ConsolidationCriteria,
+        experiences: Experiences,
         on_progress: OnProgress | None,
     ) -> ConsolidationReport:
         """Group, train, prove, store.
@@ -104,7 +104,7 @@ class Consolidator:
         started = self._clock.monotonic()
         self._forgotten.clear()
         found = await self._groups(bank, criteria)
-        task = await self._task()
+        task = await self._task(await experiences())
         trained: dict[str, _Trained] = {}
         reports = []
         for skill in found.skills:
@@ -132,10 +132,9 @@ class Consolidator:
             raise BankRejectedError(f"auto_consolidate answered a {type(found).__name__}")
         return found
 
-    async def _task(self) -> Task | None:
+    async def _task(self, experiences: Mapping[str, Sequence[Feedback]]) -> Task | None:
         """The local feedback as arrays; None if there is nothing to train on."""
-        snapshot = self._replay.snapshot(self._clock.wall())
-        rows = await self._in_thread(collect_rows, snapshot, self._config.objective)
+        rows = await self._in_thread(collect_rows, experiences, self._config.objective)
         if rows is None:
             return None
         settings = self._config.contrastive
@@ -203,7 +202,7 @@ class Consolidator:
         evidence = await self._in_thread(
             prove, task, child, lesson.parent, proof, lesson.confidence
         )
-        if evidence.lower <= 0:
+        if not evidence.lower > 0:  # nor if it is not a number
             return None, evidence
         if self._config.prior.refit:
             everyone = task.rows.of_users(lesson.split.fit | lesson.split.stop | lesson.split.proof)

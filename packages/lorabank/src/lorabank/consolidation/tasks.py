@@ -128,7 +128,10 @@ class ContrastiveTask:
         """Exact negative log-likelihood over the pool minus what the user had before."""
         parts = []
         for events in self._scored(m, positions):
-            logits = calibration.tau * events.scores + calibration.prior_weight * events.log_prior
+            offered = np.isfinite(events.scores)  # 0 * -inf would not be a number
+            logits = calibration.tau * np.where(offered, events.scores, 0.0)
+            logits += calibration.prior_weight * events.log_prior
+            logits[~offered] = -np.inf
             rows = np.arange(len(logits))
             parts.append(log_sum_exp(logits) - logits[rows, events.targets])
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)

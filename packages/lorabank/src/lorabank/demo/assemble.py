@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 
+from lorabank.consolidation import ConsolidationReport
 from lorabank.demo.protocol import Protocol
 from lorabank.demo.replay import Replayed
 from lorabank.demo.results import Episodes, Run, Setup, Skills, Updates
-from lorabank.demo.scoring import Scored, changes, learning_curve, methods, times
+from lorabank.demo.scoring import Scored, changes, learning_curve, methods, online_effect, times
 from lorabank.demo.settings import DemoSettings
 from lorabank.demo.tuning import Tuned
+from lorabank.engine import EngineStats
 from lorabank.evaluation.bootstrap import Interval
+from lorabank.outbox import DeliveryReport
+from lorabank.protocols import StoreStats
+from lorabank.types.skill import Skill
+from lorabank.types.strategy import Strategy
 
-if TYPE_CHECKING:
-    from lorabank.demo.run import WithBank
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WithBank:
+    """What the part of the run that has a bank leaves behind."""
+
+    past: Replayed
+    new: Replayed
+    stats: EngineStats
+    delivery: DeliveryReport
+    consolidation: ConsolidationReport
+    strategy: Strategy
+    held: StoreStats
+    skills: tuple[Skill, ...]
 
 
 def assemble(
@@ -37,6 +54,7 @@ def assemble(
         arms=with_bank.strategy.effects,
         recommendation=with_bank.strategy.recommendation,
         changes=changes(scores),
+        online=online_effect(scores),
         updates=_updates(with_bank, without),
         episodes=_episodes(with_bank),
         skills=_skills(with_bank),

@@ -79,9 +79,11 @@ def load_ratings() -> Ratings:
 
 def item_text(title: str, genres: str, year: float) -> str:
     """What is embedded for a film; ``year`` NaN where it is not known."""
-    known = "" if np.isnan(year) else str(int(year))
-    kinds = str(genres).replace("|", ", ")
-    return f"{title}. genres: {kinds}. year {known}, {known[:3]}0s. year {known}"
+    text = f"{title}. genres: {str(genres).replace('|', ', ')}"
+    if np.isnan(year):
+        return text
+    # Twice, and with the decade: the embedding is a mean over tokens, so this weighs more.
+    return f"{text}. year {year:.0f}, {year // 10:.0f}0s. year {year:.0f}"
 
 
 def embed(texts: tuple[str, ...]) -> FloatArray:

@@ -80,6 +80,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class OnlineEffect:
+    """What online learning adds to the bank's start: paired, over users; NLL below 0 is better."""
+
+    ndcg: Interval
+    nll: Interval
+
+
+@dataclass(frozen=True, slots=True)
 class Times:
     """Milliseconds of updates; zero where there was none."""
 
@@ -135,6 +143,7 @@ class Run:
     arms: tuple[ArmEffect, ...]
     recommendation: str
     changes: tuple[Change, ...]
+    online: OnlineEffect
     updates: Updates
     episodes: Episodes
     skills: Skills

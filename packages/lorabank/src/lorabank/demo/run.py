@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import anyio.to_thread
-import numpy as np
 
 from lorabank.bank import open_bank
 from lorabank.clock import Clock
 from lorabank.consolidation import ConsolidationReport, Progress
-from lorabank.demo.assemble import assemble
+from lorabank.demo.assemble import WithBank, assemble
 from lorabank.demo.clock import ticking
 from lorabank.demo.data import Data
 from lorabank.demo.protocol import Protocol, batches_in_time, make_protocol
@@ -22,13 +21,13 @@ from lorabank.demo.results import Run
 from lorabank.demo.scoring import score_all
 from lorabank.demo.settings import DemoSettings, engine_config
 from lorabank.demo.tuning import Tuned, tune
-from lorabank.engine import EngineStats, LoRAPersonalizationEngine
-from lorabank.outbox import DeliveryReport
-from lorabank.protocols import ReasoningBank, StoreStats
+from lorabank.engine import LoRAPersonalizationEngine
+from lorabank.protocols import ReasoningBank
+from lorabank.types.arrays import IntArray
 from lorabank.types.identifiers import new_id
 from lorabank.types.items import ItemPool
 from lorabank.types.query import PatternFilter, Query
-from lorabank.types.skill import Skill
+from lorabank.types.skill import ConsolidationCriteria
 from lorabank.types.strategy import Strategy
 
 OnProgress = Callable[[str, int, int], None]
@@ -49,20 +48,6 @@ class Watch:
         yield lambda done, total: self.on_progress(name, done, total)
         self.seconds[name] = time.perf_counter() - started
         self.on_progress(name, 1, 1)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class WithBank:
-    """What the part of the run that has a bank leaves behind."""
-
-    past: Replayed
-    new: Replayed
-    stats: EngineStats
-    delivery: DeliveryReport
-    consolidation: ConsolidationReport
-    strategy: Strategy
-    held: StoreStats
-    skills: tuple[Skill, ...]
 
 
 async def run(data: Data, settings: DemoSettings, on_progress: OnProgress) -> Run:
@@ -106,8 +91,8 @@ async def _with_bank(
             config, bank, items=pool, clock=Clock(wall=wall)
         ) as engine:
             past = await _replay(engine, protocol, protocol.split.past, settings, "replay", watch)
-            consolidation = await _consolidate(engine, watch)
-            new = await _replay(engine, protocol, protocol.split.new, settings, "with bank", watch)
+            consolidation = await _consolidate(engine, settings, watch)
+            new = await _replay(engine, protocol, protocol.split.new, settings, "with_bank", watch)
             strategy = await _strategy(bank, protocol, engine)
             delivery = await engine.disconnect_reasoning_bank()
             stats = engine.stats()
@@ -126,13 +111,13 @@ async def _without_bank(
 ) -> Replayed:
     config = engine_config(settings, data.space, tuned.identity, "none")
     async with LoRAPersonalizationEngine(config, items=pool) as engine:
-        return await _replay(engine, protocol, protocol.split.new, settings, "without bank", watch)
+        return await _replay(engine, protocol, protocol.split.new, settings, "without_bank", watch)
 
 
 async def _replay(
     engine: LoRAPersonalizationEngine,
     protocol: Protocol,
-    users: np.ndarray[tuple[int], np.dtype[np.int64]],
+    users: IntArray,
     settings: DemoSettings,
     stage: str,
     watch: Watch,
@@ -142,14 +127,17 @@ async def _replay(
         return await Replay(engine, protocol).run(batches, tell)
 
 
-async def _consolidate(engine: LoRAPersonalizationEngine, watch: Watch) -> ConsolidationReport:
+async def _consolidate(
+    engine: LoRAPersonalizationEngine, settings: DemoSettings, watch: Watch
+) -> ConsolidationReport:
     with watch.stage("consolidate") as tell:
 
         def on_epoch(progress: Progress) -> None:
             tell(progress.epoch, progress.epochs + 1)
 
+        criteria = ConsolidationCriteria(max_groups=settings.groups)
         await engine.flush()
-        return await engine.consolidate_adaptation_patterns(on_progress=on_epoch)
+        return await engine.consolidate_adaptation_patterns(criteria, on_progress=on_epoch)
 
 
 async def _strategy(

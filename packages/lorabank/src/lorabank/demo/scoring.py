@@ -9,7 +9,7 @@ import numpy as np
 
 from lorabank.demo.protocol import Protocol
 from lorabank.demo.replay import Served
-from lorabank.demo.results import Change, CurvePoint, Method, Times
+from lorabank.demo.results import Change, CurvePoint, Method, OnlineEffect, Times
 from lorabank.demo.tuning import Tuned
 from lorabank.evaluation.bootstrap import paired_bootstrap
 from lorabank.evaluation.events import Events
@@ -134,6 +134,15 @@ def changes(scores: Mapping[str, Scored]) -> tuple[Change, ...]:
     return (
         change("ndcg", "blend", mine.ndcg - blend.ndcg),
         change("nll", "frozen", frozen.nll - mine.nll),
+    )
+
+
+def online_effect(scores: Mapping[str, Scored]) -> OnlineEffect:
+    """The with-bank adapters as they learn, against the same ones as they started."""
+    mine, start = scores["with_bank"].users, scores["bank_start"].users
+    return OnlineEffect(
+        ndcg=paired_bootstrap(mine.ndcg, start.ndcg).relative,
+        nll=paired_bootstrap(mine.nll, start.nll).difference,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
@@ -17,14 +17,15 @@ from lorabank.adapter import Adapter
 from lorabank.bank import open_bank
 from lorabank.clock import Clock
 from lorabank.config import EngineConfig
-from lorabank.consolidation import ConsolidationReport, Consolidator, Progress
+from lorabank.consolidation import ConsolidationReport, Consolidator, Experiences, Progress
+from lorabank.delivery import Delivery, EpisodeQueue
 from lorabank.engine.connection import Connection
 from lorabank.engine.inquiry import as_matches
 from lorabank.engine.merging import merge
 from lorabank.engine.report import BankState, EngineStats, UpdateResult
 from lorabank.engine.starting import adapter_from_skill, identity_adapter
 from lorabank.engine.tally import Tally
-from lorabank.engine.updating import Updater, state_of
+from lorabank.engine.updating import Commit, Updater, state_of
 from lorabank.errors import (
     BankError,
     BankRejectedError,
@@ -96,9 +97,7 @@ class LoRAPersonalizationEngine:
             raise EngineClosedError("the engine is already open: enter it once")
         threads = anyio.CapacityLimiter(self.config.worker_threads)
         self._updater = Updater(self.config, self._items, self.replay, self._clock, threads)
-        self._consolidator = Consolidator(
-            self.config, self._items, self.replay, self._clock, threads
-        )
+        self._consolidator = Consolidator(self.config, self._items, self._clock, threads)
         self._tasks = await anyio.create_task_group().__aenter__()
         try:
             if self._bank_at_start is not None:
@@ -160,6 +159,19 @@ class LoRAPersonalizationEngine:
             return NO_DELIVERIES
         return await self._close(connection)
 
+    async def deliver_from(self, queue: EpisodeQueue) -> None:
+        """Deliver the episodes of a queue kept elsewhere to the connected bank, until cancelled.
+
+        Raises:
+            BankError: no bank is connected.
+        """
+        self._require_open()
+        connection = self._connection
+        if connection is None:
+            raise BankError("no bank is connected: call connect_reasoning_bank first")
+        send, breaker = connection.bank.store_patterns, connection.breaker
+        await Delivery(queue, send, self.config.outbox, breaker, self._clock).run()
+
     async def flush(self) -> DeliveryReport:
         """Wait until every queued episode is delivered, at most ``config.outbox.drain`` seconds.
 
@@ -176,6 +188,11 @@ class LoRAPersonalizationEngine:
     def has_reasoning_bank(self) -> bool:
         """Whether a bank is connected (also while it is degraded)."""
         return self._connection is not None
+
+    @property
+    def bank(self) -> ReasoningBank | None:
+        """The connected bank, or None."""
+        return None if self._connection is None else self._connection.bank
 
     @property
     def bank_state(self) -> BankState:
@@ -206,11 +223,21 @@ class LoRAPersonalizationEngine:
         rng = np.random.default_rng([self.config.seed, int(key[:16], 16)])
         return identity_adapter(self.config, user_id, rng)
 
-    async def update_adapter(self, adapter: Adapter, feedback: Feedback) -> UpdateResult:
+    async def update_adapter(
+        self, adapter: Adapter, feedback: Feedback, *, commit: Commit | None = None
+    ) -> UpdateResult:
         """Learn from one batch of feedback. Returns a new adapter; the old one is untouched.
 
         When this has returned, the finished episode is queued for delivery; closing the engine
         waits for it. If this is cancelled, the old adapter stays valid and nothing is lost.
+
+        Args:
+            adapter: as the last update returned it.
+            feedback: n >= 1 observations.
+            commit: awaited with the new adapter and the finished episode (or None) before this
+                returns, for callers that keep both in a store of their own. The engine then
+                neither queues the episode nor keeps the feedback for its replay, and what
+                ``commit`` raises is raised here.
 
         Raises:
             InvalidInputError: names the field, the value and what was expected.
@@ -222,10 +249,10 @@ class LoRAPersonalizationEngine:
             raise InvalidInputError("feedback", feedback, "a Feedback")
         connection = self._connection
         if connection is None:
-            result = await self._updater.update(adapter, feedback, None)
+            result = await self._updater.update(adapter, feedback, None, commit)
         else:
             with connection.update_in_flight():
-                result = await self._updater.update(adapter, feedback, connection)
+                result = await self._updater.update(adapter, feedback, connection, commit)
         self._tally.updates += 1
         return result
 
@@ -311,6 +338,7 @@ class LoRAPersonalizationEngine:
         self,
         criteria: ConsolidationCriteria | None = None,
         *,
+        experiences: Experiences | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> ConsolidationReport:
         """Turn episodes into skills: hyperparameters with evidence, and prior weights.
@@ -321,6 +349,8 @@ class LoRAPersonalizationEngine:
 
         Args:
             criteria: when a group counts; None means the defaults.
+            experiences: asked for each (hashed) user's feedback to train on; None means this
+                engine's replay.
             on_progress: called in the event loop after each epoch of training.
 
         Raises:
@@ -332,7 +362,10 @@ class LoRAPersonalizationEngine:
             raise BankError("no bank is connected: call connect_reasoning_bank first")
         with connection.update_in_flight():
             return await self._consolidator.run(
-                connection.bank, criteria or ConsolidationCriteria(), on_progress
+                connection.bank,
+                criteria or ConsolidationCriteria(),
+                experiences or self._experiences,
+                on_progress,
             )
 
     def stats(self) -> EngineStats:
@@ -340,6 +373,9 @@ class LoRAPersonalizationEngine:
         return self._tally.stats(self._connection, self.replay, self.bank_state)
 
     # ---- inside ---------------------------------------------------------------------------
+
+    async def _experiences(self) -> Mapping[str, Sequence[Feedback]]:
+        return self.replay.snapshot(self._clock.wall())
 
     async def _fitting_skills(self, context: FloatArray) -> list[Skill]:
         """Skills with weights for this context, most specific first; none if the bank fails."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar, TypeVarTuple
 
@@ -38,6 +38,8 @@ Ts = TypeVarTuple("Ts")
 # Multiply-adds that take well under the 5 ms for which the event loop may be held up.
 INLINE_WORK = 10_000_000
 
+Commit = Callable[[Adapter, Pattern | None], Awaitable[None]]
+
 
 class Updater:
     """Runs updates; knows no bank of its own but the connection that each update is given."""
@@ -59,7 +61,11 @@ class Updater:
         self._timer = timer
 
     async def update(
-        self, adapter: Adapter, feedback: Feedback, connection: Connection | None
+        self,
+        adapter: Adapter,
+        feedback: Feedback,
+        connection: Connection | None,
+        commit: Commit | None,
     ) -> UpdateResult:
         """One update. Nothing has changed if this raises or is cancelled.
 
@@ -79,12 +85,15 @@ class Updater:
         result, plain_mse = await self._compute(adapter, batch, decision, rng)
         computed = self._timer()
         updated = result.adapter
-        episode: EpisodeState = "none"
         if connection is not None:
             pending = self._episode(result, feedback, key, decision, computed - started)
             updated = replace(updated, pending=pending)
-            episode = await _deliver(connection, result.finished, pending)
-        self._replay.add(key, feedback, self._clock.wall())
+        if commit is None:
+            episode = await _deliver(connection, result.finished, updated.pending)
+            self._replay.add(key, feedback, self._clock.wall())
+        else:
+            await commit(updated, result.finished)
+            episode = _episode_state(updated.pending, result.finished)
         report = UpdateReport(
             loss_before=result.loss_before,
             loss_after=result.loss_after,
@@ -199,12 +208,18 @@ def state_of(connection: Connection | None) -> BankState:
 
 
 async def _deliver(
-    connection: Connection, finished: Pattern | None, pending: Pattern
+    connection: Connection | None, finished: Pattern | None, pending: Pattern | None
 ) -> EpisodeState:
+    if connection is None or pending is None:
+        return "none"
     accepted = await connection.deliver(finished, pending)
-    if not accepted:
-        return "rejected"
-    return "pending" if finished is None else "queued"
+    return _episode_state(pending, finished) if accepted else "rejected"
+
+
+def _episode_state(pending: Pattern | None, finished: Pattern | None) -> EpisodeState:
+    if finished is not None:
+        return "queued"
+    return "none" if pending is None else "pending"
 
 
 def _generation(bank: ReasoningBank) -> int:

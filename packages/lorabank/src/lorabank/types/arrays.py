@@ -77,11 +77,22 @@ def as_vector(value: object, field: str, dim: int | None = None) -> FloatArray:
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """The same array, read-only: adapters and patterns are values and are never changed."""
+    """A read-only array in memory of its own, unless it is read-only already.
+
+    Adapters and patterns are values: what a caller writes into its own array later must not
+    change them.
+    """
     if array.flags.writeable:
-        array = array.view()
+        array = array.copy()
         array.flags.writeable = False
     return array
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """A read-only view: nothing is copied, and the caller must leave its array alone."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _first_not_finite(array: FloatArray) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lorabank.errors import InvalidInputError
-from lorabank.types.arrays import FloatArray, IntArray, as_array, as_float32, as_matrix, frozen
+from lorabank.types.arrays import FloatArray, IntArray, as_array, as_float32, as_matrix, read_only
 from lorabank.types.checks import check_number
 
 
@@ -42,7 +42,7 @@ class Feedback:
         reward: ArrayLike | None = None,
         negatives: ArrayLike | None = None,
     ) -> None:
-        """Check and copy nothing that is already float32.
+        """Check, and copy nothing that is already float32: leave your arrays alone meanwhile.
 
         Raises:
             InvalidInputError: names the field, the value and what was expected.
@@ -55,11 +55,11 @@ class Feedback:
         if goals is not None and len(goals) != count:
             raise InvalidInputError("feedback.target", goals.shape, f"one row per input ({count})")
         others = None if negatives is None else as_matrix(negatives, "feedback.negatives", dim)
-        object.__setattr__(self, "x", frozen(inputs))
-        object.__setattr__(self, "target", None if goals is None else frozen(goals))
+        object.__setattr__(self, "x", read_only(inputs))
+        object.__setattr__(self, "target", None if goals is None else read_only(goals))
         object.__setattr__(self, "items", _as_items(items, count))
         object.__setattr__(self, "reward", _as_reward(reward, count))
-        object.__setattr__(self, "negatives", None if others is None else frozen(others))
+        object.__setattr__(self, "negatives", None if others is None else read_only(others))
 
     def __len__(self) -> int:
         return len(self.x)
@@ -137,7 +137,7 @@ def _as_items(items: ArrayLike | None, count: int) -> IntArray | None:
         raise InvalidInputError("feedback.items", items, f"{count} integer positions in the pool")
     if (array < 0).any() or (array > np.iinfo(np.int64).max).any():
         raise InvalidInputError("feedback.items", array.tolist(), "positions >= 0, within int64")
-    result: IntArray = frozen(array.astype(np.int64))
+    result: IntArray = read_only(array.astype(np.int64))
     return result
 
 
@@ -150,5 +150,5 @@ def _as_reward(reward: ArrayLike | None, count: int) -> FloatArray | None:
     outside = array[(array < 0) | (array > 1)]
     if outside.size:
         raise InvalidInputError("feedback.reward", float(outside[0]), "numbers in [0, 1]")
-    result: FloatArray = frozen(array)
+    result: FloatArray = read_only(array)
     return result

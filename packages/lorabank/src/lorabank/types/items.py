@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lorabank.errors import InvalidInputError
-from lorabank.types.arrays import FloatArray, IntArray, as_float32, as_matrix, frozen
+from lorabank.types.arrays import FloatArray, IntArray, as_float32, as_matrix, read_only
 from lorabank.types.checks import check_count, check_number
 
 
@@ -53,9 +53,9 @@ class ItemPool:
         check_number(smoothing, "items.smoothing", low=1e-9)
         check_number(sampling_power, "items.sampling_power", low=0.0, high=1.0)
         log_weight = np.log(_as_counts(counts, len(items)) + smoothing)
-        object.__setattr__(self, "vectors", frozen(items))
-        object.__setattr__(self, "log_prior", frozen(_log_normalise(log_weight)))
-        object.__setattr__(self, "log_q", frozen(_log_normalise(sampling_power * log_weight)))
+        object.__setattr__(self, "vectors", read_only(items))
+        object.__setattr__(self, "log_prior", read_only(_log_normalise(log_weight)))
+        object.__setattr__(self, "log_q", read_only(_log_normalise(sampling_power * log_weight)))
 
     def __len__(self) -> int:
         return len(self.vectors)

@@ -1,0 +1,86 @@
+"""``lorabank demo``: the main job on real data."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import anyio
+import click
+from rich.console import Console
+
+from lorabank.cli.output import configure_logs, errors_console
+from lorabank.cli.progress import ProgressLine
+from lorabank.cli.tables import print_report
+from lorabank.demo.make import check_installed, make_report
+from lorabank.demo.results import Report, to_json
+from lorabank.demo.settings import DemoSettings, quick
+
+
+@click.command()
+@click.option("--bank", default="memory://", show_default=True, help="URL of the bank.")
+@click.option("--users", type=int, help="How many users take part (default: all 671).")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the split and all chance.")
+@click.option("--seeds", type=click.IntRange(1), default=1, help="Run that many seeds in a row.")
+@click.option("--quick", "is_quick", is_flag=True, help="A small run, for a first look.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("lorabank-demo.html"),
+    show_default=True,
+    help="Where the HTML report goes.",
+)
+@click.option("--no-report", is_flag=True, help="Write no HTML report.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+@click.option("--verbose", is_flag=True, help="Log everything, on stderr.")
+def demo(
+    bank: str,
+    users: int | None,
+    seed: int,
+    seeds: int,
+    is_quick: bool,
+    out: Path,
+    no_report: bool,
+    as_json: bool,
+    verbose: bool,
+) -> None:
+    """Past users fill a bank; new users start from what it learned. On MovieLens.
+
+    Compares popularity, a tuned frozen blend, and personalisation without and with the bank on
+    users that nothing was chosen on.
+    """
+    console = errors_console()
+    configure_logs(console, verbose=verbose)
+    settings = DemoSettings(bank=bank, seed=seed, users=users)
+    if is_quick:
+        settings = quick(settings)
+    check_installed()
+    if not no_report and not out.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(out.parent)!r}", param_hint="--out")
+    with ProgressLine(console, seeds) as progress:
+        report = anyio.run(
+            make_report, settings, range(seed, seed + seeds), _command(), progress.tell
+        )
+    _show(report, as_json=as_json)
+    if not no_report:
+        _write(report, out, console)
+
+
+def _show(report: Report, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(to_json(report), allow_nan=False))
+    else:
+        print_report(report, Console())
+
+
+def _write(report: Report, out: Path, console: Console) -> None:
+    from lorabank.demo.html import render  # matplotlib takes a while to import
+
+    out.write_text(render(report), encoding="utf-8")
+    console.print(f"report: {out}", highlight=False, soft_wrap=True)
+
+
+def _command() -> str:
+    return shlex.join(["lorabank", *sys.argv[1:]])

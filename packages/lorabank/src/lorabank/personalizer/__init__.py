@@ -1,0 +1,7 @@
+"""The facade that most applications want: adapters kept, ordered, cached and durable."""
+
+from lorabank.personalizer.personalizer import Personalizer
+from lorabank.personalizer.ranking import Ranked
+from lorabank.personalizer.receipt import ForgetReceipt
+
+__all__ = ["ForgetReceipt", "Personalizer", "Ranked"]

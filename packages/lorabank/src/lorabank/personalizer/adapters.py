@@ -1,0 +1,85 @@
+"""Where a user's adapter comes from: memory, the store, or made for a new user."""
+
+from __future__ import annotations
+
+from lorabank.adapter import Adapter
+from lorabank.clock import Clock
+from lorabank.engine import LoRAPersonalizationEngine
+from lorabank.errors import InvalidInputError
+from lorabank.personalizer.hot import Hot, HotAdapters
+from lorabank.stores import AdapterStore
+from lorabank.types.arrays import FloatArray
+
+
+class Adapters:
+    """The adapters of all users. Belongs to one event loop.
+
+    Args:
+        engine: makes adapters for new users.
+        store: holds the others.
+        clock: tells how old a hot adapter is.
+        capacity: adapters kept in memory.
+        fresh_for: seconds for which a hot adapter is served without asking the store again.
+    """
+
+    def __init__(
+        self,
+        engine: LoRAPersonalizationEngine,
+        store: AdapterStore,
+        clock: Clock,
+        *,
+        capacity: int,
+        fresh_for: float,
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._clock = clock
+        self._fresh_for = fresh_for
+        self._hot = HotAdapters(capacity)
+
+    def __len__(self) -> int:
+        return len(self._hot)
+
+    async def to_serve(self, user_id: str, context: FloatArray) -> Adapter:
+        """As the store had it at most ``fresh_for`` seconds ago."""
+        hot = self._hot.get(user_id)
+        if hot is not None and self._clock.monotonic() - hot.read_at <= self._fresh_for:
+            return hot.adapter
+        return (await self._read(user_id, context)).adapter
+
+    async def to_update(self, user_id: str, context: FloatArray) -> Hot:
+        """However old: whether it is the stored one is found out when the update is committed."""
+        return self._hot.get(user_id) or await self._read(user_id, context)
+
+    def keep(self, user_id: str, adapter: Adapter, revision: int) -> None:
+        """This one was just committed."""
+        self._hot.put(user_id, Hot(adapter, revision, self._clock.monotonic()))
+
+    def drop(self, user_id: str) -> None:
+        """What is hot is not what is stored, or may not be."""
+        self._hot.drop(user_id)
+
+    async def _read(self, user_id: str, context: FloatArray) -> Hot:
+        ticket = self._hot.reading(user_id)
+        try:
+            read_at = self._clock.monotonic()
+            stored = await self._store.get(user_id)
+            if stored is None:
+                adapter = await self._engine.create_adapter(user_id, context=context)
+                hot = Hot(adapter, None, read_at)
+            else:
+                self._check(stored.adapter)
+                hot = Hot(stored.adapter, stored.revision, read_at)
+            self._hot.put_read(user_id, ticket, hot)
+        finally:
+            self._hot.end_reading(user_id, ticket)
+        return hot
+
+    def _check(self, adapter: Adapter) -> None:
+        """An adapter of another encoder would serve nonsense."""
+        config = self._engine.config
+        for field in ("space", "objective"):
+            stored, own = getattr(adapter, field), getattr(config, field)
+            if stored != own:
+                expected = f"{stored}, which the store's adapters are made for"
+                raise InvalidInputError(f"config.{field}", str(own), expected)

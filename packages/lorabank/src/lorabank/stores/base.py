@@ -1,0 +1,153 @@
+"""What an adapter store must give.
+
+Laws that hold for every implementation:
+
+- `commit` is one transaction: adapter, episodes and experience are all there or none is. What it
+  returned from survives the process if the store is durable.
+- `commit` compares and swaps: it raises `VersionConflictError`, and changes nothing, unless what
+  is stored has the expected revision (None: no adapter is stored). Each commit gives a revision
+  that the user never had before. The adapter's own version would not do: it begins again when a
+  user is forgotten and comes back, and an adapter kept from before would pass for the new one.
+- Cancelling a write leaves the old state or the new one, and what was cancelled before it began
+  never happens later.
+- Queued episodes are read in the order in which they were committed, and stay until `settle`.
+- A user key that was forgotten refuses episodes made up to that moment.
+- Faults are `StoreError`s: `StoreUnavailableError` if trying again later may work,
+  `StoreClosedError` after `aclose`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from lorabank.adapter import Adapter
+from lorabank.types.feedback import Feedback
+from lorabank.types.pattern import Pattern
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """Feedback for the replay, of one (hashed) user, at unix seconds ``created_at``."""
+
+    user_key: str
+    feedback: Feedback
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An adapter as a store holds it; ``revision`` is what the next commit must expect."""
+
+    adapter: Adapter
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one commit writes.
+
+    Attributes:
+        adapter: the new adapter.
+        user_key: keyed hash of its user.
+        expected: revision that must be stored now; None if there must be none.
+        episodes: finished episodes to queue for the bank.
+        experience: feedback for the replay, or None.
+    """
+
+    adapter: Adapter
+    user_key: str
+    expected: int | None
+    episodes: tuple[Pattern, ...] = ()
+    experience: Experience | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedEpisode:
+    """An episode that waits to be delivered; ``number`` grows with each commit."""
+
+    number: int
+    pattern: Pattern
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetCounts:
+    """What `forget` removed, or what `remains` found of a user."""
+
+    adapters: int
+    episodes: int
+    experiences: int
+
+    @property
+    def total(self) -> int:
+        """Rows of all kinds."""
+        return self.adapters + self.episodes + self.experiences
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCounts:
+    """How much a store holds."""
+
+    adapters: int
+    queued: int
+    dead: int
+    experiences: int
+    experience_bytes: int
+
+
+@runtime_checkable
+class AdapterStore(Protocol):
+    """Adapters of many users, with their outbox and replay. See the module's laws."""
+
+    async def get(self, user_id: str) -> Stored | None:
+        """The user's adapter with its revision, or None."""
+        ...
+
+    async def commit(self, change: Change) -> int:
+        """Write all of a change or nothing; returns the new revision.
+
+        Raises: VersionConflictError if the stored revision is not the expected one.
+        """
+        ...
+
+    async def delete(self, user_id: str) -> bool:
+        """Remove the adapter alone; whether it was there."""
+        ...
+
+    async def scan(self, after: str | None, limit: int) -> list[str]:
+        """At most ``limit`` user ids, ascending, those after ``after``."""
+        ...
+
+    async def queued(self, limit: int) -> list[QueuedEpisode]:
+        """The oldest episodes that wait, at most ``limit``."""
+        ...
+
+    async def settle(self, episodes: Sequence[QueuedEpisode], dead: str | None = None) -> list[str]:
+        """Take episodes off the queue: delivered, or put aside as ``dead`` with a reason.
+
+        Those that somebody else took off meanwhile are left as they are. Returns the keys of the
+        users who were forgotten since their episode was made: the bank was given something that
+        it must forget again.
+        """
+        ...
+
+    async def experiences(self, now: float) -> Mapping[str, Sequence[Feedback]]:
+        """The replay: each (hashed) user's batches that are young enough at ``now``, in order."""
+        ...
+
+    async def forget(self, user_id: str, user_key: str, now: float) -> ForgetCounts:
+        """Remove everything of a user in one transaction, and refuse what is older than ``now``."""
+        ...
+
+    async def remains(self, user_id: str, user_key: str) -> ForgetCounts:
+        """What is there of a user, by looking."""
+        ...
+
+    async def counts(self) -> StoreCounts:
+        """How much is there."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close for good; again: nothing happens."""
+        ...

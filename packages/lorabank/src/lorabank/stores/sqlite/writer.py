@@ -1,0 +1,148 @@
+"""One writing thread per process: commits that arrive together share one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from lorabank.errors import StoreClosedError
+from lorabank.stores.sqlite.faults import translated
+
+# Writes per transaction: enough to share an fsync, few enough to keep each wait short.
+GROUP = 256
+CLOSED = "the adapter store is closed"
+
+Write = Callable[[sqlite3.Connection], Any]
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    prepare: Callable[[], Write]
+    done: anyio.Event = field(default_factory=anyio.Event)
+    result: Any = None
+    error: Exception | None = None
+
+
+class Writer:
+    """Runs writes in order. Belongs to one event loop; `run` must be running."""
+
+    def __init__(self, db: sqlite3.Connection, path: str) -> None:
+        self._db = db
+        self._path = path
+        self._requests: deque[_Request] = deque()
+        self._arrived = anyio.Event()
+        self._thread = anyio.CapacityLimiter(1)
+        self._closed = False
+
+    async def write(self, write: Write) -> Any:
+        """Do a write and return what it returns, once it is on disk. See `prepared`."""
+        return await self.prepared(lambda: write)
+
+    async def prepared(self, prepare: Callable[[], Write]) -> Any:
+        """Do the write that ``prepare`` makes, in the writing thread, before the transaction.
+
+        Cancelled before its turn, the write never happens; after that, it is waited for.
+
+        Raises:
+            StoreError: the write's own, or the transaction's; then nothing was written.
+        """
+        if self._closed:
+            raise StoreClosedError(CLOSED)
+        request = _Request(prepare)
+        self._requests.append(request)
+        self._arrived.set()
+        try:
+            await request.done.wait()
+        except BaseException:
+            if request in self._requests:
+                self._requests.remove(request)
+            else:
+                with anyio.CancelScope(shield=True):
+                    await request.done.wait()
+            raise
+        if request.error is not None:
+            raise request.error
+        return request.result
+
+    async def run(self) -> None:
+        """Serve requests until closed. Once this has ended, every request is answered."""
+        try:
+            while not self._closed or self._requests:
+                await self._arrived.wait()
+                self._arrived = anyio.Event()
+                while self._requests:
+                    await self._serve_group()
+        finally:
+            self._closed = True
+            while self._requests:
+                request = self._requests.popleft()
+                request.error = StoreClosedError(CLOSED)
+                request.done.set()
+
+    def close(self) -> None:
+        """Take no more; what was taken is still written."""
+        self._closed = True
+        self._arrived.set()
+
+    def disconnect(self) -> None:
+        """Close the connection; `run` must have ended."""
+        self._db.close()
+
+    async def _serve_group(self) -> None:
+        size = min(GROUP, len(self._requests))
+        group = [self._requests.popleft() for _ in range(size)]
+        try:
+            # Shielded: a group that was taken must be answered.
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._commit, group, limiter=self._thread)
+        finally:
+            for request in group:
+                request.done.set()
+
+    def _commit(self, group: list[_Request]) -> None:
+        """One transaction; a write that fails is undone alone, if SQLite can go on."""
+        ready = list(_prepared(group))
+        if not ready:
+            return
+        try:
+            with translated(self._path):
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    for request, write in ready:
+                        self._attempt(request, write)
+                    self._db.execute("COMMIT")
+                except BaseException:
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
+                    raise
+        except Exception as exc:  # noqa: BLE001 - raised again by each request's `write`
+            for request, _ in ready:
+                request.error = exc
+
+    def _attempt(self, request: _Request, write: Write) -> None:
+        self._db.execute("SAVEPOINT request")
+        try:
+            with translated(self._path):
+                request.result = write(self._db)
+        except Exception as exc:
+            # A full disk or a damaged page ends the transaction, and so everybody's write.
+            if not self._db.in_transaction:
+                raise
+            self._db.execute("ROLLBACK TO request")
+            request.error = exc
+        self._db.execute("RELEASE request")
+
+
+def _prepared(group: list[_Request]) -> Iterator[tuple[_Request, Write]]:
+    """The requests with their writes; one that can't be prepared has failed."""
+    for request in group:
+        try:
+            yield request, request.prepare()
+        except Exception as exc:  # noqa: BLE001 - raised again by the request's `write`
+            request.error = exc

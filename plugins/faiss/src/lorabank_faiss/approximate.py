@@ -1,0 +1,131 @@
+"""The approximate index: an inverted file of 4-bit codes proposes, 8-bit codes choose.
+
+``coarse`` (IVF, product-quantised, FAISS "fast scan") finds some hundred candidates quickly;
+``codes`` (8-bit scalar quantiser, rows in order) brings them down to a few, and also serves
+filters that leave few rows: then it is scanned for those rows alone, missing none. Exact scores of
+the last few come from the database. Measured against others in docs/faiss.md.
+
+Nothing here takes locks or sets threads: see `shard` and `threads`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lorabank.types.arrays import FloatArray, IntArray
+from lorabank_faiss.native import faiss
+from lorabank_faiss.rows import Selected
+
+_SAMPLES_PER_LIST = 64
+_LEAST_SAMPLE = 64
+_PROBES = 192  # lists looked into
+_BREADTH = 5  # candidates of ``coarse`` per one that is wanted of ``codes``
+_SCANNED_SHARE = 0.06  # filters that leave less than this are served by ``codes`` alone
+_SCANNED_ROWS = 20_000
+_ONE_QUERY = 10  # FAISS's way of scanning lists that is fastest for a single query
+_WIDEST = 2_000  # more than this is found by ``codes`` alone, too
+
+
+class Found(NamedTuple):
+    """Row numbers int64 (n,) and near-cosines float32 (n,), best first."""
+
+    rows: IntArray
+    scores: FloatArray
+
+
+def sample_size(count: int) -> int:
+    """How many vectors training for ``count`` rows wants."""
+    return _SAMPLES_PER_LIST * _lists(count)
+
+
+class Approximate:
+    """Rows 0, 1, 2, ... by near-cosine. Vectors are float32 (n, dim) of length one."""
+
+    def __init__(self, coarse: Any, codes: Any, trained_for: int) -> None:
+        self.coarse, self.codes, self.trained_for = coarse, codes, trained_for
+        if hasattr(coarse, "implem"):
+            coarse.implem = _ONE_QUERY
+
+    def __len__(self) -> int:
+        return int(self.codes.ntotal)
+
+    @classmethod
+    def train(cls, sample: FloatArray, count: int) -> Approximate:
+        """An empty index for about ``count`` rows like those of ``sample`` (n, dim)."""
+        if len(sample) < _LEAST_SAMPLE:  # FAISS wants more vectors than it makes clusters
+            sample = np.resize(sample, (_LEAST_SAMPLE, sample.shape[1]))
+        dim = sample.shape[1]
+        lists = max(1, min(_lists(count), len(sample) // 8))
+        coarse = faiss.index_factory(dim, f"IVF{lists},{_code(dim)}", faiss.METRIC_INNER_PRODUCT)
+        coarse.cp.spherical = True
+        coarse.cp.min_points_per_centroid = 1  # no warnings on standard error
+        if hasattr(coarse, "pq"):
+            coarse.pq.cp.min_points_per_centroid = 1
+        coarse.train(sample)
+        codes = faiss.IndexScalarQuantizer(
+            dim, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
+        )
+        codes.train(sample)
+        return cls(coarse, codes, count)
+
+    def add(self, units: FloatArray) -> None:
+        """Add rows behind those that are here."""
+        units = np.ascontiguousarray(units, np.float32)
+        self.coarse.add(units)
+        self.codes.add(units)
+
+    def search(self, query: FloatArray, size: int, selected: Selected) -> Found:
+        """Up to ``size`` of the selected rows; fewer only if fewer are selected.
+
+        Args:
+            query: float32 (dim,) of length one.
+            size: how many; >= 1.
+            selected: among the rows of this index.
+        """
+        share = selected.passed / max(1, len(self))
+        few = selected.passed <= max(_SCANNED_ROWS, _SCANNED_SHARE * len(self))
+        if size > _WIDEST or (selected.mask is not None and few):
+            return self._scan(query, size, selected)
+        found = self._propose(query, size, selected, share)
+        if len(found.rows) < min(size, selected.passed):
+            return self._scan(query, size, selected)
+        return found
+
+    def _propose(self, query: FloatArray, size: int, selected: Selected, share: float) -> Found:
+        lists = self.coarse.nlist
+        probes = min(lists, int(_PROBES / max(share, 1e-9)))
+        how = faiss.SearchParametersIVF(nprobe=probes, sel=_selector(selected))
+        _, rows = self.coarse.search(query[None], _BREADTH * size, params=how)
+        rows = np.sort(rows[0][rows[0] >= 0])
+        scores = self.codes.reconstruct_batch(rows) @ query if len(rows) else np.empty(0, "f4")
+        best = np.argsort(-scores, kind="stable")[:size]
+        return Found(rows[best], scores[best])
+
+    def _scan(self, query: FloatArray, size: int, selected: Selected) -> Found:
+        size = min(size, selected.passed)
+        if not size:
+            return Found(np.empty(0, np.int64), np.empty(0, np.float32))
+        how = faiss.SearchParameters(sel=_selector(selected))
+        scores, rows = self.codes.search(query[None], size, params=how)
+        return Found(rows[0], scores[0])
+
+
+def _selector(selected: Selected) -> Any:
+    if selected.mask is None:
+        return None
+    return faiss.IDSelectorBitmap(np.packbits(selected.mask, bitorder="little"))
+
+
+def _lists(count: int) -> int:
+    """About 1.4 sqrt(count), a power of two: 128 for 10,000, 1024 for a million."""
+    return int(2 ** round(np.log2(1.4 * np.sqrt(max(1, count)))))
+
+
+def _code(dim: int) -> str:
+    """4-bit product codes of 4 (or 2, 3, 5, 6, 8) components each; 8 bits each for odd dims."""
+    for part in (4, 5, 3, 6, 2, 8):
+        if dim % part == 0 and dim >= 2 * part:
+            return f"PQ{dim // part}x4fs"
+    return "SQ8"

@@ -1,0 +1,52 @@
+"""Opening a directory: connections, indexes, and the background task."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.to_thread
+
+from lorabank_faiss.database import Database
+from lorabank_faiss.maintenance import Maintenance
+from lorabank_faiss.settings import Settings
+from lorabank_faiss.store import FaissStore
+from lorabank_faiss.writing import GroupCommit
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[FaissStore]:
+    """The store of a directory, made if it is not there. Closed at the end of the block.
+
+    Indexes are ready when it is open: loaded from snapshots, or built with progress in the log.
+
+    Raises: BankError of any kind if the directory can't be used.
+    """
+    database = await anyio.to_thread.run_sync(Database, settings)
+    commits = GroupCommit(database.writer)
+    maintenance = Maintenance(database, commits)
+    store = FaissStore(database, commits, maintenance)
+    try:
+        await maintenance.prepare()
+        async with _beside(maintenance, store):
+            yield store
+    finally:
+        await store.aclose()
+
+
+@asynccontextmanager
+async def _beside(maintenance: Maintenance, store: FaissStore) -> AsyncIterator[None]:
+    """Maintain beside the block, whose own exception comes out as it is and not in a group."""
+    failure: Exception | None = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(maintenance.run)
+        try:
+            yield
+        except Exception as exc:  # noqa: BLE001 - raised again below
+            failure = exc
+        finally:
+            maintenance.halt()
+        await store.aclose()
+    if failure is not None:
+        raise failure

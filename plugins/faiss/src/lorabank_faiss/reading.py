@@ -1,0 +1,171 @@
+"""Reading: a pool of connections, and the queries."""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from lorabank import codec
+from lorabank.errors import BankUnavailableError, InvalidInputError
+from lorabank.protocols import StoreStats
+from lorabank.types.pattern import Pattern
+from lorabank.types.query import PatternFilter
+from lorabank.types.skill import Skill
+from lorabank_faiss import columns
+from lorabank_faiss.faults import translated
+
+_PARAMETERS = 500
+_FEW_TOMBSTONES = 1_000
+
+
+class State(NamedTuple):
+    """What a namespace says of itself; an index that agrees with it is up to date."""
+
+    code: int
+    changed: int
+    pruned: int
+    patterns: int
+    checksum: int
+
+
+class ReaderPool:
+    """Connections for reading, handed out one at a time."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], count: int, patience: float):
+        self._free: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
+        self._patience = patience
+        self._count = count
+        for _ in range(count):
+            connection = connect()
+            connection.execute("PRAGMA query_only=ON")
+            self._free.put(connection)
+
+    @contextmanager
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection with no transaction begun; faults inside the block become bank errors."""
+        try:
+            connection = self._free.get(timeout=self._patience)
+        except queue.Empty as exc:
+            raise BankUnavailableError("all readers are busy: try again later") from exc
+        try:
+            with translated():
+                yield connection
+        finally:
+            self._free.put(connection)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """A connection that sees one state of the database throughout the block."""
+        with self.connection() as connection, transaction(connection):
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections, which must all have been given back."""
+        for _ in range(self._count):
+            with translated():
+                self._free.get(timeout=self._patience).close()
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """A read transaction: one state of the database, from the first query on."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def state_of(connection: sqlite3.Connection, name: str) -> State | None:
+    """The namespace's state; None if nothing was ever stored in it."""
+    if not columns.storable(name):
+        return None
+    found = connection.execute(
+        "SELECT code, changed, pruned, patterns, checksum FROM namespace WHERE name = ?", (name,)
+    ).fetchone()
+    return None if found is None else State(*found)
+
+
+def large_namespaces(connection: sqlite3.Connection, limit: int) -> list[str]:
+    """Names of those with more than ``limit`` patterns."""
+    found = connection.execute("SELECT name FROM namespace WHERE patterns > ?", (limit,))
+    return [name for (name,) in found]
+
+
+def with_many_tombstones(connection: sqlite3.Connection, limit: int) -> list[tuple[int, int]]:
+    """Code and last change of namespaces up to ``limit`` patterns that have more tombstones."""
+    found = connection.execute(
+        "SELECT code, changed FROM namespace JOIN "
+        "(SELECT namespace, count(*) AS dead FROM tombstone GROUP BY namespace) "
+        "ON namespace = code WHERE patterns <= ? AND dead > max(?, patterns)",
+        (limit, _FEW_TOMBSTONES),
+    )
+    return [(code, changed) for code, changed in found]
+
+
+def get(connection: sqlite3.Connection, name: str, ids: Sequence[str]) -> list[Pattern]:
+    """See `PatternStore.get`."""
+    state = state_of(connection, name)
+    if state is None:
+        return []
+    statement = "SELECT record FROM pattern JOIN body USING (key) WHERE namespace = ? AND id = ?"
+    wanted = [pattern_id for pattern_id in ids if columns.storable(pattern_id)]
+    found = (connection.execute(statement, (state.code, one)).fetchone() for one in wanted)
+    return [codec.decode(Pattern, "pattern", row[0]) for row in found if row is not None]
+
+
+def scan(
+    connection: sqlite3.Connection, name: str, where: PatternFilter, after: str | None, limit: int
+) -> list[Pattern]:
+    """See `PatternStore.scan`."""
+    state = state_of(connection, name)
+    if after is not None and not columns.storable(after):
+        raise InvalidInputError("after", after, "an id")
+    if state is None:
+        return []
+    condition, values = columns.conditions(where)
+    found = connection.execute(
+        f"SELECT record FROM pattern JOIN body USING (key) "
+        f"WHERE namespace = ?{condition} AND id > ? ORDER BY id LIMIT ?",
+        (state.code, *values, after or "", min(limit, 1 << 62)),
+    )
+    return [codec.decode(Pattern, "pattern", record) for (record,) in found]
+
+
+def skills(connection: sqlite3.Connection, name: str) -> list[Skill]:
+    """See `PatternStore.list_skills`."""
+    state = state_of(connection, name)
+    found = connection.execute(
+        "SELECT record FROM skill WHERE namespace = ? ORDER BY id", (state and state.code,)
+    )
+    return [codec.decode(Skill, "skill", record) for (record,) in found]
+
+
+def stats(connection: sqlite3.Connection, name: str) -> StoreStats:
+    """See `PatternStore.stats`. ``bytes`` counts vectors and encoded patterns."""
+    if not columns.storable(name):
+        return StoreStats(0, 0, 0)
+    found = connection.execute(
+        "SELECT patterns, (SELECT count(*) FROM skill WHERE namespace = code), bytes "
+        "FROM namespace WHERE name = ?",
+        (name,),
+    ).fetchone()
+    return StoreStats(*found) if found else StoreStats(0, 0, 0)
+
+
+def by_key(
+    connection: sqlite3.Connection, selected: str, keys: Sequence[int]
+) -> dict[int, tuple[Any, ...]]:
+    """Columns of ``pattern JOIN body`` for each key that is there."""
+    found: dict[int, tuple[Any, ...]] = {}
+    for start in range(0, len(keys), _PARAMETERS):
+        some = keys[start : start + _PARAMETERS]
+        marks = ", ".join("?" * len(some))
+        table = "pattern JOIN body USING (key)" if "record" in selected else "pattern"
+        statement = f"SELECT key, {selected} FROM {table} WHERE key IN ({marks})"
+        found.update((key, rest) for key, *rest in connection.execute(statement, some))
+    return found

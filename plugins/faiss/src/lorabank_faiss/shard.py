@@ -1,0 +1,123 @@
+"""One namespace's index with its lock: searched by many threads, caught up by one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabank import codec
+from lorabank.errors import BankRejectedError
+from lorabank.logs import get_logger
+from lorabank.types.pattern import Match, Pattern
+from lorabank.types.query import PatternFilter
+from lorabank_faiss.catching import agrees, catch_up, units_by_key
+from lorabank_faiss.contents import Contents, Scored
+from lorabank_faiss.reading import State, by_key, state_of, transaction
+from lorabank_faiss.rwlock import ReadersWriterLock
+from lorabank_faiss.threads import single
+
+_log = get_logger("lorabank_faiss")
+
+# Gives a namespace's contents as far as they can be had at once: a snapshot, or nothing.
+Load = Callable[[sqlite3.Connection, State], Contents]
+
+
+class Question(NamedTuple):
+    """A search: ``query`` is float64 (dim,) of length one; k >= 1."""
+
+    query: NDArray[np.float64]
+    k: int
+    where: PatternFilter
+
+
+class Shard:
+    """The index of the namespace ``name``; ``contents`` is None until it is first needed."""
+
+    def __init__(self, name: str, load: Load, patience: float) -> None:
+        self.name = name
+        self.lock = ReadersWriterLock(patience)
+        self.contents: Contents | None = None
+        self._load = load
+
+    @property
+    def approximate(self) -> bool:
+        """Whether it holds an approximate index."""
+        contents = self.contents
+        return contents is not None and contents.main is not None
+
+    def search(self, connection: sqlite3.Connection, question: Question) -> list[Match]:
+        """The best matches in the database's state of now, whoever wrote it.
+
+        The transaction begins under the lock, so that it never sees an older state than the index.
+        """
+        with self.lock.reading(), transaction(connection):
+            state = state_of(connection, self.name)
+            if state is None or not state.patterns:
+                return []
+            if self.contents is not None and self.contents.sequence == state.changed:
+                return _search(connection, self.contents, question)
+        with self.lock.writing(), transaction(connection):
+            state = state_of(connection, self.name)
+            assert state is not None  # namespaces are never removed
+            return _search(connection, self.updated(connection, state), question)
+
+    def updated(self, connection: sqlite3.Connection, state: State) -> Contents:
+        """Caught up with ``state``. Needs the lock for writing.
+
+        Raises: BankRejectedError if index and table can't be brought to agree.
+        """
+        contents = self.contents
+        if contents is None or contents.sequence < state.pruned:
+            contents = self._load(connection, state)
+        self.contents = None  # should reading fail, the next search begins anew
+        catch_up(connection, contents, state)
+        if not agrees(contents, state):
+            _log.warning("index and table disagree: reading the table anew", namespace=self.name)
+            contents = Contents(contents.dim)
+            catch_up(connection, contents, state)
+            if not agrees(contents, state):
+                raise BankRejectedError(
+                    f"the database is damaged: namespace {self.name!r} says it has "
+                    f"{state.patterns} patterns, found are {contents.rows.living}"
+                )
+        self.contents = contents
+        return contents
+
+
+def _search(connection: sqlite3.Connection, contents: Contents, question: Question) -> list[Match]:
+    dim = contents.dim
+    with single():
+        found = contents.nearest(
+            question.query,
+            question.k,
+            question.where,
+            lambda keys: units_by_key(connection, keys, dim),
+        )
+    keys, scores = _best(connection, found, question.k)
+    bodies = by_key(connection, "record", keys)
+    matches = [
+        Match(codec.decode(Pattern, "pattern", bodies[key][0]), score)
+        for key, score in zip(keys, scores, strict=True)
+    ]
+    matches.sort(key=lambda match: (-match.score, match.pattern.id))
+    return matches
+
+
+def _best(connection: sqlite3.Connection, found: Scored, k: int) -> tuple[list[int], list[float]]:
+    """The k best keys; among those that tie with the last, the smallest ids."""
+    order = np.argsort(-found.scores, kind="stable")
+    keys, scores = found.keys[order], found.scores[order]
+    if len(keys) > k:
+        least = scores[k - 1]
+        above = int(np.count_nonzero(scores > least))
+        level = keys[above : int(np.count_nonzero(scores >= least))].tolist()
+        if len(level) > k - above:
+            ids = by_key(connection, "id", level)
+            level.sort(key=lambda key: ids[key][0])
+        keys = np.append(keys[:above], np.array(level[: k - above], np.int64))
+        scores = scores[:k]
+    return keys.tolist(), scores.tolist()

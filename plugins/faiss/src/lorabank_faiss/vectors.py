@@ -1,0 +1,38 @@
+"""Exact cosine scores: the same numbers as the memory backend gives, bit by bit.
+
+Contexts are kept as unit vectors in float32. Scores are rounded to what those can tell apart, so
+that equal contexts tie (and are then ordered by id).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabank.types.arrays import FloatArray
+
+_DECIMALS = 6
+# More than a float32 product's rounding error: who is this near the k-th is looked at again.
+MARGIN = 2e-5
+
+
+def unit_vector(vector: FloatArray) -> NDArray[np.float64]:
+    """``vector`` at length one, float64 (dim,); a zero vector stays zero."""
+    wide = vector.astype(np.float64)
+    norm = np.linalg.norm(wide)
+    return wide / norm if norm > 0 else wide
+
+
+def exact_scores(units: FloatArray, query: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cosine of each row of ``units`` (n, dim) with the unit vector ``query``, float64 (n,)."""
+    products = np.multiply(units, query)  # float64; each row is summed the same way
+    scores: NDArray[np.float64] = products.sum(axis=1).round(_DECIMALS)
+    return np.clip(scores, -1.0, 1.0) + 0.0  # no negative zero
+
+
+def cut(scores: FloatArray, k: int) -> float:
+    """A score that the k best of ``scores`` surely reach, whatever float32 rounded away."""
+    if k >= len(scores):
+        return -np.inf
+    place = len(scores) - k
+    return float(np.partition(scores, place)[place]) - MARGIN

@@ -1,0 +1,122 @@
+"""Real processes, killed at any moment."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import anyio
+import pytest
+from tests.crash.nursery import (
+    Log,
+    assert_nothing_lost,
+    nursery,
+    pause,
+    queued_ids,
+    stored_versions,
+)
+from tests.crash.worker import CONFIG, LoggingBank
+
+from lorabank.personalizer import Personalizer
+
+CAMPAIGN = pytest.mark.campaign
+
+
+@pytest.mark.parametrize("rounds", [pytest.param(40), pytest.param(200, marks=CAMPAIGN)])
+@pytest.mark.timeout(400)
+def test_killed_at_any_moment(rounds: int, tmp_path: Path) -> None:
+    """Two processes learn side by side; both are killed; everything acknowledged is there."""
+    chance, database, log = random.Random(1), tmp_path / "app.db", Log(tmp_path / "log")
+    with nursery() as workers:
+        for number in range(rounds):
+            before = sum(log.counts.values())
+            pids = [workers.start("crash", 2 * number + i, database, log.path) for i in (0, 1)]
+            # Now and then while they are still opening the file.
+            if number % 4:
+                log.wait_for(before + chance.randrange(1, 20))
+            for pid in pids:
+                pause(chance.uniform(0.0, 0.03))
+                workers.kill(pid)
+            if database.exists():
+                assert_nothing_lost(database, log)
+    assert sum(log.counts.values()) >= rounds
+    assert log.finished
+    everything_is_delivered(database, log)
+
+
+def everything_is_delivered(database: Path, log: Log) -> None:
+    """The next start delivers what the killed ones had left."""
+    said: list[str] = []
+
+    async def start() -> None:
+        store = f"sqlite:///{database}"
+        async with Personalizer.open(CONFIG, store=store, bank=LoggingBank(said.append)) as p:
+            with anyio.fail_after(60):
+                await p._queue.emptied()
+
+    left = queued_ids(database)
+    anyio.run(start)
+    assert left <= {line.removeprefix("D ") for line in said}
+    assert queued_ids(database) == set()
+
+
+@pytest.mark.parametrize("seconds", [pytest.param(1.5), pytest.param(30.0, marks=CAMPAIGN)])
+def test_eight_processes_lose_no_update(seconds: float, tmp_path: Path) -> None:
+    """They learn the same 50 users; each acknowledged update is one version."""
+    database, log = tmp_path / "app.db", Log(tmp_path / "log")
+    with nursery({"CONTEND_SECONDS": str(seconds)}) as workers:
+        pids = [workers.start("contend", seed, database, log.path) for seed in range(8)]
+        assert [workers.wait(pid) for pid in pids] == [0] * 8
+    log.follow()
+    assert sum(stored_versions(database).values()) == log.learned
+    assert log.learned > 50
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """A typed error, nothing lost, and it goes on once there is room."""
+    database, log = tmp_path / "app.db", Log(tmp_path / "log")
+    with nursery() as workers:
+        for seed in (0, 1):
+            assert workers.wait(workers.start("full", seed, database, log.path)) == 0
+    assert_nothing_lost(database, log)
+    assert log.errors == ["StoreUnavailableError"] * 2
+    stored = stored_versions(database)
+    assert stored == log.counts
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_read_only(what: str, tmp_path: Path) -> None:
+    """A typed error that says what to do, and what is there stays as it is."""
+    database, log = tmp_path / "app.db", Log(tmp_path / "log")
+
+    async def create() -> None:
+        async with Personalizer.open(CONFIG, store=f"sqlite:///{database}"):
+            pass
+
+    anyio.run(create)
+    before = database.read_bytes()
+    log.path.touch()
+    log.path.chmod(0o666)
+    # Root may write anywhere, so the worker becomes nobody: who must get there, though.
+    folders = [f for f in tmp_path.parents if f.stat().st_uid == os.geteuid() and f.stat().st_mode]
+    modes = {f: f.stat().st_mode for f in [tmp_path, *folders]}
+    try:
+        for folder in modes:
+            folder.chmod(0o755)
+        if what == "folder":
+            database.chmod(0o666)
+            tmp_path.chmod(0o555)
+        else:
+            database.chmod(0o444)
+            tmp_path.chmod(0o777)
+        with nursery() as workers:
+            assert workers.wait(workers.start("unprivileged", 0, database, log.path)) == 0
+    finally:
+        for folder, mode in modes.items():
+            folder.chmod(mode)
+    log.follow()
+    assert len(log.errors) == 1
+    assert log.errors[0].startswith("StoreError ")
+    assert "permission" in log.errors[0]
+    assert database.read_bytes() == before

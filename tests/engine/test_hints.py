@@ -1,0 +1,71 @@
+"""Hints: used and explained where the evidence is there, and never for the holdout."""
+
+from __future__ import annotations
+
+import pytest
+from tests.engine.banks import (
+    ScriptedBank,
+    make_config,
+    run_updates,
+)
+from tests.engine.evidence import DEFAULTS, evidence
+
+from lorabank import LoRAPersonalizationEngine as Engine
+from lorabank import (
+    QueryConfig,
+    TrialConfig,
+    user_key,
+)
+
+PATIENT = QueryConfig(budget=5.0)
+
+
+async def test_hints_from_evidence_are_used_and_explained() -> None:
+    bank = ScriptedBank()
+    config = make_config(query=PATIENT, defaults=DEFAULTS, trials=TrialConfig(holdout=0.0))
+    async with Engine(config, bank) as engine:
+        await bank.inner.store_patterns(evidence())
+        adapter, reports = await run_updates(engine, await engine.create_adapter("u"), 2)
+    for report in reports:
+        assert report.hyperparameters.learning_rate == pytest.approx(0.2)
+        assert report.hints.selection == "hinted"
+        assert report.hints.applied == ("learning_rate",)
+        assert len(report.hints.similar) == config.query.k
+        explanation = report.hints.explain()
+        assert "learning rate: 0.2" in explanation
+        assert "30 users" in explanation
+    assert adapter.pending is not None
+    assert (adapter.pending.selection, adapter.pending.propensity) == ("hinted", 1.0)
+    assert adapter.pending.hyperparameters == reports[1].hyperparameters
+
+
+async def test_holdout_users_are_never_hinted_and_always_the_same() -> None:
+    bank = ScriptedBank()
+    config = make_config(query=PATIENT, defaults=DEFAULTS, trials=TrialConfig(holdout=0.3))
+    selections = {}
+    async with Engine(config, bank) as engine:
+        await bank.inner.store_patterns(evidence())
+        for i in range(40):
+            adapter, reports = await run_updates(engine, await engine.create_adapter(f"{i}"), 3)
+            assert len({report.hints.selection for report in reports}) == 1
+            selections[f"{i}"] = reports[0].hints.selection
+            pending = adapter.pending
+            assert pending is not None
+            if reports[0].hints.selection == "holdout":
+                assert reports[0].hyperparameters == DEFAULTS
+                assert pending.propensity == pytest.approx(0.3)
+            else:
+                assert pending.propensity == pytest.approx(0.7)
+    held = [user for user, selection in selections.items() if selection == "holdout"]
+    assert 4 <= len(held) <= 20
+    fraction = [int(user_key(user, b"lorabank")[:8], 16) / 2**32 for user in held]
+    assert max(fraction) < 0.3
+
+
+async def test_without_evidence_the_defaults_are_kept_and_it_says_so() -> None:
+    config = make_config(query=PATIENT, trials=TrialConfig(holdout=0.0))
+    async with Engine(config, "memory://") as engine:
+        _, [report] = await run_updates(engine, await engine.create_adapter("u"), 1)
+    assert report.hints.selection == "default"
+    assert report.hyperparameters == config.defaults
+    assert "keep" in report.hints.explain()

@@ -1,0 +1,186 @@
+"""Opening and closing: who owns what, in which task, and what comes out of the body."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import anyio
+import numpy as np
+import pytest
+from tests.engine.banks import (
+    SPACE,
+    ScriptedBank,
+    hanging,
+    make_config,
+    make_feedback,
+    run_updates,
+)
+
+import lorabank.engine.engine as engine_module
+from lorabank import (
+    Adapter,
+    BankUnavailableError,
+    EngineClosedError,
+    OutboxConfig,
+)
+from lorabank import LoRAPersonalizationEngine as Engine
+
+
+@pytest.fixture
+def by_url(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ScriptedBank]:
+    """Makes ``open_bank`` give a bank whose opening and closing are recorded."""
+
+    def install(close_error: Exception | None = None) -> ScriptedBank:
+        bank = ScriptedBank()
+
+        @contextlib.asynccontextmanager
+        async def opened(url: str, **options: object) -> AsyncIterator[ScriptedBank]:
+            await bank.bind(SPACE)
+            bank.calls["opened"] += 1
+            opener = anyio.get_current_task().id
+            async with anyio.create_task_group() as own:  # as a transport has
+                own.start_soon(anyio.sleep_forever)
+                try:
+                    yield bank
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await anyio.lowlevel.checkpoint()
+                    assert anyio.get_current_task().id == opener
+                    own.cancel_scope.cancel()
+            bank.calls["closed"] += 1
+            if close_error is not None:
+                raise close_error
+
+        monkeypatch.setattr(engine_module, "open_bank", opened)
+        return bank
+
+    return install
+
+
+async def test_every_method_needs_an_open_engine() -> None:
+    engine = Engine(make_config())
+
+    async def uses(adapter: Adapter) -> None:
+        rng = np.random.default_rng(0)
+        for use in (
+            lambda: engine.create_adapter("u"),
+            lambda: engine.update_adapter(adapter, make_feedback(rng)),
+            lambda: engine.connect_reasoning_bank("memory://"),
+            lambda: engine.disconnect_reasoning_bank(),
+            lambda: engine.flush(),
+            lambda: engine.forget("u"),
+            lambda: engine.get_similar_adaptations(np.ones(6)),
+            lambda: engine.consolidate_adaptation_patterns(),
+        ):
+            with pytest.raises(EngineClosedError, match="async with"):
+                await use()
+        with pytest.raises(EngineClosedError):
+            engine.merge_adapters([adapter])
+
+    async with Engine(make_config()) as other:
+        adapter = await other.create_adapter("u")
+    await uses(adapter)
+    async with engine:
+        with pytest.raises(EngineClosedError, match="already open"):
+            await engine.__aenter__()
+    await uses(adapter)
+    assert engine.stats().bank == "disconnected"
+
+
+def test_an_engine_can_be_made_outside_of_any_event_loop() -> None:
+    Engine(make_config(consolidate_every=1.0), "memory://")
+
+
+@pytest.mark.parametrize("bank", [None, "memory://"])
+async def test_exceptions_of_the_body_come_out_bare(bank: str | None) -> None:
+    error = KeyError("mine")
+    with pytest.raises(KeyError) as caught:
+        async with Engine(make_config(), bank):
+            raise error
+    assert caught.value is error
+
+
+async def test_outer_cancellation_still_delivers_what_was_acknowledged() -> None:
+    bank = ScriptedBank()
+    with anyio.fail_after(5), anyio.CancelScope() as scope:
+        async with Engine(make_config(), bank) as engine:
+            await run_updates(engine, await engine.create_adapter("u"), 3)
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert scope.cancelled_caught
+    assert len(await bank.stored()) == 3
+
+
+async def test_outer_cancellation_does_not_take_a_banks_own_tasks_before_the_drain(
+    by_url: Callable[..., ScriptedBank],
+) -> None:
+    bank = by_url()
+    with anyio.fail_after(5), anyio.CancelScope() as scope:
+        async with Engine(make_config(), "scripted://") as engine:
+            await run_updates(engine, await engine.create_adapter("u"), 3)
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert len(await bank.stored()) == 3
+    assert bank.calls["closed"] == 1
+
+
+async def test_a_bank_by_url_is_opened_and_closed_in_one_task_of_its_own(
+    by_url: Callable[..., ScriptedBank],
+) -> None:
+    bank = by_url()
+    async with Engine(make_config(), "scripted://") as engine:
+        assert bank.calls == {"bind": 1, "opened": 1}
+        await engine.disconnect_reasoning_bank()
+        assert bank.calls["closed"] == 1, "disconnecting waits for the bank's own closing"
+        async with anyio.create_task_group() as group:  # connected from another task
+            group.start_soon(engine.connect_reasoning_bank, "scripted://")
+        assert (bank.calls["opened"], bank.calls["closed"]) == (2, 1)
+    assert bank.calls["closed"] == 2
+
+
+async def test_an_instance_is_bound_but_never_closed() -> None:
+    bank = ScriptedBank()
+    async with Engine(make_config(), bank):
+        assert bank.space == SPACE
+    assert await bank.inner.store.stats("default")
+
+
+async def test_a_bank_that_fails_to_close_harms_nobody(
+    by_url: Callable[..., ScriptedBank],
+) -> None:
+    by_url(OSError("torn"))
+    async with Engine(make_config(), "scripted://") as engine:
+        adapter, _ = await run_updates(engine, await engine.create_adapter("u"), 2)
+        report = await engine.disconnect_reasoning_bank()
+        assert (report.delivered, report.undelivered) == (2, ())
+        await anyio.lowlevel.checkpoint()
+        await run_updates(engine, adapter, 1)
+
+
+async def test_a_bank_that_hangs_while_closing_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @contextlib.asynccontextmanager
+    async def opened(url: str, **options: object) -> AsyncIterator[ScriptedBank]:
+        yield ScriptedBank()
+        await hanging()
+
+    monkeypatch.setattr(engine_module, "open_bank", opened)
+    monkeypatch.setattr(engine_module, "CLOSING", 0.05)
+    with anyio.fail_after(5):
+        async with Engine(make_config(outbox=OutboxConfig(drain=0.05)), "scripted://"):
+            pass
+
+
+async def test_a_bank_that_hangs_while_opening_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bank = ScriptedBank()
+    bank.script["bind"] = hanging
+    monkeypatch.setattr(engine_module, "OPENING", 0.05)
+    with anyio.fail_after(5):
+        async with Engine(make_config()) as engine:
+            with pytest.raises(BankUnavailableError, match=r"0\.05"):
+                await engine.connect_reasoning_bank(bank)
+            assert not engine.has_reasoning_bank()

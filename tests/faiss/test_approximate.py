@@ -1,0 +1,82 @@
+"""The approximate index on text: recall, and filters that starve nobody."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lorabank.types.arrays import FloatArray
+from lorabank.types.query import EVERYTHING, PatternFilter
+from lorabank_bench.faiss_backend.texts import bank_and_queries
+from lorabank_faiss.approximate import Approximate
+from lorabank_faiss.contents import Contents
+from lorabank_faiss.threads import single
+from lorabank_faiss.vectors import exact_scores
+
+COUNT, QUERIES, DIM, K = 30_000, 50, 256, 5
+RARE = 7
+
+
+@pytest.fixture(scope="module")
+def text() -> tuple[FloatArray, FloatArray]:
+    return bank_and_queries(COUNT, QUERIES, DIM)
+
+
+@pytest.fixture(scope="module")
+def contents(text: tuple[FloatArray, FloatArray]) -> Contents:
+    """All but the last hundred are in the index; every 50th succeeded, `RARE` are of one user."""
+    rows, _ = text
+    built = Contents(DIM)
+    columns = [
+        (1 if n % (COUNT // RARE) == 5 else 0, float(n), 0.5, n % 50 == 0, 0, 4, n % 2)
+        for n in range(COUNT)
+    ]
+    with single():
+        built.main = Approximate.train(rows[:8000], COUNT)
+        built.append(range(COUNT), [1] * COUNT, columns, rows)
+        built.merge(COUNT - 100)
+    return built
+
+
+@pytest.mark.parametrize(
+    ("where", "passing"),
+    [
+        (EVERYTHING, np.ones(COUNT, bool)),
+        (PatternFilter(success=True), np.arange(COUNT) % 50 == 0),
+        (PatternFilter(has_trial=True), np.arange(COUNT) % 2 == 1),
+        (PatternFilter(since=COUNT - 50.0), np.arange(COUNT) >= COUNT - 50),
+        (PatternFilter(until=3.0), np.arange(COUNT) < 3),
+    ],
+)
+def test_recall(
+    text: tuple[FloatArray, FloatArray],
+    contents: Contents,
+    where: PatternFilter,
+    passing: np.ndarray[tuple[int], np.dtype[np.bool_]],
+) -> None:
+    rows, queries = text
+    hits = wanted = 0
+    for query in queries.astype(np.float64):
+        scores = np.where(passing, exact_scores(rows, query), -2.0)
+        best = min(K, int(passing.sum()))
+        least = np.sort(scores)[-best]
+        with single():
+            found = contents.nearest(query, K, where, lambda keys: rows[keys])
+        assert len(found.keys) >= best
+        assert passing[found.keys].all()
+        np.testing.assert_array_equal(found.scores, scores[found.keys])
+        hits += int((np.sort(found.scores)[-best:] >= least).sum())
+        wanted += best
+    assert hits / wanted >= 0.95
+
+
+def test_more_than_the_index_would_propose(
+    text: tuple[FloatArray, FloatArray], contents: Contents
+) -> None:
+    rows, queries = text
+    with single():
+        found = contents.nearest(
+            queries[0].astype(np.float64), 5000, EVERYTHING, lambda keys: rows[keys]
+        )
+    assert len(found.keys) >= 5000
+    assert len(set(found.keys.tolist())) == len(found.keys)

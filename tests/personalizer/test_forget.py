@@ -1,0 +1,277 @@
+"""Forgetting a user, whatever is under way."""
+
+from __future__ import annotations
+
+import anyio
+import numpy as np
+import pytest
+from tests.engine.banks import FakeTime, ScriptedBank, failing, hanging, make_config, settle
+from tests.engine.banks import waiting_for as waiting
+from tests.engine.people import People
+from tests.personalizer.stores import ScriptedStore, bank_ids, batch, key, learn, once, until
+
+from lorabank import BankUnavailableError, ConsolidationCriteria, OutboxConfig, QueryConfig
+from lorabank.personalizer import Personalizer
+from lorabank.stores import Change, ForgetCounts, open_adapter_store
+
+
+async def test_everything_goes_and_the_receipt_says_so(store_url: str) -> None:
+    bank, x = ScriptedBank(), batch(1).x
+    async with Personalizer.open(make_config(), store=store_url, bank=bank) as p:
+        await learn(p, "ada", 5)
+        await learn(p, "bob", 5)
+        await p._upkeep.drain()
+        bobs = await bank_ids(bank, "bob")
+        receipt = await p.forget("ada")
+        assert receipt.user_key == key("ada")
+        assert receipt.removed == ForgetCounts(1, 0, 5)
+        assert receipt.patterns == 4
+        assert receipt.remaining == ForgetCounts(0, 0, 0)
+        assert receipt.verified
+        assert await bank_ids(bank) == bobs
+        assert np.array_equal(await p.transform("ada", x), x)
+        assert (await p.stats())[1].adapters == 1
+        again = await p.forget("ada")
+        assert (again.removed.total, again.patterns, again.verified) == (0, 0, True)
+        await learn(p, "ada", 2)
+        await p._upkeep.drain()
+        assert len(await bank_ids(bank, "ada")) == 1
+
+
+async def test_without_a_bank(store_url: str) -> None:
+    async with Personalizer.open(make_config(), store=store_url) as p:
+        await learn(p, "ada", 3)
+        receipt = await p.forget("ada")
+        assert receipt.removed == ForgetCounts(1, 0, 3)
+        assert (receipt.patterns, receipt.verified) == (None, True)
+
+
+async def test_queued_episodes_are_never_delivered(store_url: str) -> None:
+    bank = ScriptedBank()
+    bank.script["store_patterns"] = failing()
+    config = make_config(outbox=OutboxConfig(backoff=0.01, drain=5.0))
+    async with Personalizer.open(config, store=store_url, bank=bank) as p:
+        await learn(p, "ada", 3)
+        await learn(p, "bob", 3)
+        receipt = await p.forget("ada")
+        assert receipt.removed == ForgetCounts(1, 2, 3)
+        del bank.script["store_patterns"]
+        await p._upkeep.drain()
+    assert {pattern.user_key for some in bank.received for pattern in some} == {key("bob")}
+
+
+async def test_a_delivery_under_way_is_waited_for() -> None:
+    bank, gate = ScriptedBank(), anyio.Event()
+    bank.script["store_patterns"] = waiting(gate)
+    with anyio.fail_after(10):
+        async with Personalizer.open(make_config(), bank=bank) as p:
+            await learn(p, "ada", 2)
+            await bank.started["store_patterns"].wait()
+            async with anyio.create_task_group() as group:
+
+                async def forget() -> None:
+                    assert (await p.forget("ada")).verified
+
+                group.start_soon(forget)
+                await settle()
+                assert bank.calls["forget"] == 0
+                gate.set()
+            assert await bank_ids(bank) == []
+
+
+async def test_another_process_delivers_what_was_forgotten_and_forgets_again(
+    sqlite_url: str,
+) -> None:
+    """The one that forgets can't wait for the other one; the other one cleans up."""
+    bank, slow, gate = ScriptedBank(), ScriptedBank(), anyio.Event()
+    slow.inner = bank.inner
+    slow.script["store_patterns"] = waiting(gate)
+    slow.script["forget"] = failing(times=1)
+    config = make_config()
+    with anyio.fail_after(20):
+        async with (
+            Personalizer.open(config, store=sqlite_url, bank=bank) as one,
+            Personalizer.open(config, store=sqlite_url, bank=slow) as other,
+        ):
+            await learn(other, "bob", 2)
+            await learn(other, "ada", 2)
+            await slow.started["store_patterns"].wait()
+            assert (await one.forget("ada")).verified
+            gate.set()
+            await until(lambda: _is_empty(bank, "ada"))
+            await other._upkeep.drain()
+            assert slow.calls["forget"] >= 2 or not any(
+                p.user_key == key("ada") for some in slow.received for p in some
+            )
+            assert await bank_ids(bank, "ada") == []
+            assert len(await bank_ids(bank, "bob")) == 1
+
+
+async def _is_empty(bank: ScriptedBank, user: str) -> bool:
+    return not await bank_ids(bank, user)
+
+
+async def test_two_processes_delivering_the_same_do_not_forget_anybody(sqlite_url: str) -> None:
+    one_bank, other_bank, gate = ScriptedBank(), ScriptedBank(), anyio.Event()
+    other_bank.inner = one_bank.inner
+    one_bank.script["store_patterns"] = other_bank.script["store_patterns"] = waiting(gate)
+    with anyio.fail_after(20):
+        async with (
+            Personalizer.open(make_config(), store=sqlite_url, bank=one_bank) as one,
+            Personalizer.open(make_config(), store=sqlite_url, bank=other_bank) as other,
+        ):
+            await one.forget("ada")
+            await learn(one, "ada", 3)
+            await learn(other, "bob", 3)
+            await one_bank.started["store_patterns"].wait()
+            await other_bank.started["store_patterns"].wait()
+            gate.set()
+            await one._upkeep.drain()
+            await other._upkeep.drain()
+    assert one_bank.calls["forget"] + other_bank.calls["forget"] == 1
+    assert len(await bank_ids(one_bank, "ada")) == 2
+    assert len(await bank_ids(one_bank, "bob")) == 2
+
+
+async def test_a_hot_adapter_elsewhere_cannot_bring_the_user_back(sqlite_url: str) -> None:
+    """Even if the user has come back and stands at the very same version."""
+    x, time = batch(50).x, FakeTime()
+    async with (
+        Personalizer.open(make_config(), store=sqlite_url, clock=time.clock) as one,
+        Personalizer.open(make_config(), store=sqlite_url, clock=time.clock) as other,
+    ):
+        await learn(other, "ada", 5)
+        assert (await one.forget("ada")).verified
+        time.advance(1.0)
+        for i in range(5):
+            await one.learn("ada", batch(100 + i))
+        fresh = await one.transform("ada", x)
+        await other.learn("ada", batch(200))
+        async with Personalizer.open(make_config()) as clean:
+            for i in range(5):
+                await clean.learn("ada", batch(100 + i))
+            assert np.array_equal(await clean.transform("ada", x), fresh)
+            await clean.learn("ada", batch(200))
+            want = await clean.transform("ada", x)
+        assert np.array_equal(await other.transform("ada", x), want)
+        time.advance(10.0)
+        assert np.array_equal(await one.transform("ada", x), want)
+
+
+async def test_other_processes_are_seen_after_a_while_and_own_updates_at_once(
+    sqlite_url: str,
+) -> None:
+    x, time = batch(50).x, FakeTime()
+    async with (
+        Personalizer.open(make_config(), store=sqlite_url, clock=time.clock) as one,
+        Personalizer.open(make_config(), store=sqlite_url, clock=time.clock) as other,
+    ):
+        assert np.array_equal(await other.transform("ada", x), x)
+        await learn(one, "ada", 3)
+        learned = await one.transform("ada", x)
+        assert not np.array_equal(learned, x)
+        time.advance(5.1)
+        assert np.array_equal(await other.transform("ada", x), learned)
+        await one.forget("ada")
+        time.advance(5.1)
+        assert np.array_equal(await other.transform("ada", x), x)
+
+
+async def test_a_read_under_way_does_not_bring_the_user_back() -> None:
+    store, gate, x = ScriptedStore(), anyio.Event(), batch(1).x
+    with anyio.fail_after(10):
+        async with Personalizer.open(make_config(), store=store, hot_adapters=1) as p:
+            await learn(p, "ada", 3)
+            await learn(p, "bob", 1)
+            store.then["get"] = once(waiting(gate))
+            async with anyio.create_task_group() as group:
+                group.start_soon(p.transform, "ada", x)
+                await settle()
+                assert (await p.forget("ada")).verified
+                gate.set()
+            assert np.array_equal(await p.transform("ada", x), x)
+
+
+async def test_learning_meanwhile_waits_and_begins_anew() -> None:
+    store, gate = ScriptedStore(), anyio.Event()
+    with anyio.fail_after(10):
+        async with Personalizer.open(make_config(), store=store) as p:
+            await learn(p, "ada", 3)
+            store.script["forget"] = waiting(gate)
+            async with anyio.create_task_group() as group:
+                group.start_soon(p.forget, "ada")
+                await settle()
+                group.start_soon(p.learn, "ada", batch(9))
+                await settle()
+                assert len(store.committed) == 3
+                gate.set()
+    assert store.committed[-1] == ("ada", 1)
+
+
+async def test_a_failing_bank_leaves_the_stores_part_done_and_is_asked_again() -> None:
+    store, bank = ScriptedStore(), ScriptedBank()
+    async with Personalizer.open(make_config(), store=store, bank=bank) as p:
+        await learn(p, "ada", 3)
+        await p._upkeep.drain()
+        bank.script["forget"] = failing(times=1)
+        with pytest.raises(BankUnavailableError):
+            await p.forget("ada")
+        assert (await store.remains("ada", key("ada"))).total == 0
+        receipt = await p.forget("ada")
+        assert (receipt.removed.total, receipt.patterns, receipt.verified) == (0, 2, True)
+
+
+async def test_a_hanging_delivery_does_not_hold_forget_for_ever() -> None:
+    bank = ScriptedBank()
+    bank.script["store_patterns"] = hanging
+    config = make_config(
+        outbox=OutboxConfig(deadline=0.05, drain=0.05), query=QueryConfig(deadline=0.2)
+    )
+    with anyio.fail_after(10):
+        async with Personalizer.open(config, bank=bank) as p:
+            await learn(p, "ada", 3)
+            await bank.started["store_patterns"].wait()
+            try:
+                receipt = await p.forget("ada")
+            except BankUnavailableError:
+                receipt = await p.forget("ada")
+            assert receipt.verified
+
+
+async def test_the_users_share_in_skills_is_rebuilt_without_them() -> None:
+    people, bank = People("mse"), ScriptedBank(lambda: 1e9)
+    time = FakeTime()
+    criteria = ConsolidationCriteria(max_groups=0)
+    with anyio.fail_after(60):
+        async with Personalizer.open(people.config(), bank=bank, clock=time.clock) as p:
+            for user in range(72):
+                for i in range(2):
+                    await p.learn(f"user {user}", people.feedback(user, i))
+            await p._upkeep.drain()
+            await p.consolidate(criteria)
+            (before,) = await bank.skills("default")
+            assert key("user 3") in before.user_keys
+            assert before.prior is not None
+            receipt = await p.forget("user 3")
+            assert receipt.skills == (before.id,)
+            assert receipt.verified
+            await until(lambda: _has_skills(bank), 30)
+            (after,) = await bank.skills("default")
+            assert set(after.user_keys) == set(before.user_keys) - {key("user 3")}
+
+
+async def _has_skills(bank: ScriptedBank) -> bool:
+    return bool(await bank.inner.skills("default"))
+
+
+async def test_late_episodes_are_refused_by_the_store(sqlite_url: str) -> None:
+    async with open_adapter_store(sqlite_url) as store:
+        async with Personalizer.open(make_config(), store=store, bank=ScriptedBank()) as p:
+            await learn(p, "ada", 2)
+            old = await store.get("ada")
+            await p.forget("ada")
+        assert old is not None
+        assert old.adapter.pending is not None
+        # Its episode, finished by somebody who kept the adapter from before.
+        await store.commit(Change(old.adapter, key("ada"), None, (old.adapter.pending,)))
+        assert (await store.counts()).queued == 0

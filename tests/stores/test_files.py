@@ -1,0 +1,235 @@
+"""Files that are not as they should be: a typed error that says so, and nothing made worse."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import anyio
+import pytest
+
+from lorabank.config import ReplayConfig
+from lorabank.errors import CodecError, StoreClosedError, StoreError, StoreUnavailableError
+from lorabank.stores import AdapterStore, open_adapter_store
+from lorabank.stores.sqlite import schema
+from lorabank.types.space import EmbeddingSpace
+from lorabank_conformance.adapters.base import Adapters, key_of
+from lorabank_conformance.samples import Samples
+
+BUILD = Adapters(Samples(EmbeddingSpace("files", 8)))
+USERS = [f"user{i:03}" for i in range(200)]
+
+
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+async def fill(path: Path) -> None:
+    async with open_adapter_store(url(path)) as store, anyio.create_task_group() as tasks:
+        for i, user in enumerate(USERS):
+            tasks.start_soon(store.commit, BUILD.change(user, i, episodes=(user,), seen=2))
+
+
+async def look(store: AdapterStore) -> int:
+    """Read everything; how many adapters were read. Each is the right one."""
+    for i, user in enumerate(USERS):
+        found = await store.get(user)
+        assert found is not None
+        assert (found.adapter.user_id, found.adapter.version) == (user, i)
+    assert sorted(e.pattern.id for e in await store.queued(1000)) == USERS
+    assert len(await store.experiences(0.0)) == len(USERS)
+    return len(USERS)
+
+
+async def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    await fill(path)
+    size = path.stat().st_size
+    for keep in (1, 99, 100, 4096, size // 2, size - 4096, size - 1):
+        copy = tmp_path / f"cut{keep}.db"
+        copy.write_bytes(path.read_bytes()[:keep])
+        with pytest.raises(StoreError):
+            async with open_adapter_store(url(copy)) as store:
+                await look(store)
+
+
+async def test_damaged_pages_give_an_error_or_the_right_answer(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    await fill(path)
+    data = path.read_bytes()
+    refused = 0
+    pages = range(0, len(data) // 4096, 3)
+    for page in pages:
+        copy = tmp_path / f"damaged{page}.db"
+        start = 4096 * page
+        copy.write_bytes(data[:start] + os.urandom(4096) + data[start + 4096 :])
+        try:
+            async with open_adapter_store(url(copy)) as store:
+                await look(store)
+        except StoreError:
+            refused += 1
+    assert refused > len(pages) / 2
+
+
+async def test_a_damaged_adapter_is_that_users_problem_alone(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    await fill(path)
+    db = sqlite3.connect(path)
+    db.execute("UPDATE adapters SET body = zeroblob(length(body)) WHERE user_id = 'user007'")
+    db.commit()
+    db.close()
+    async with open_adapter_store(url(path)) as store:
+        with pytest.raises(StoreError, match="damaged"):
+            await store.get("user007")
+        assert await store.get("user008") is not None
+        assert (await store.forget("user007", key_of("user007"), 2e9)).total == 3
+
+
+async def test_another_applications_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.db"
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE invoices (id)")
+    db.commit()
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="something else"):
+        async with open_adapter_store(url(path)):
+            pass
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["theirs.db"]  # noqa: PTH208
+
+
+async def test_no_database_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, " * 100)
+    with pytest.raises(StoreError, match="not a database"):
+        async with open_adapter_store(url(path)):
+            pass
+    assert path.read_text() == "not a database, " * 100
+    with pytest.raises(StoreError, match="can't be opened"):
+        async with open_adapter_store(url(tmp_path)):
+            pass
+
+
+async def test_a_future_version_says_upgrade(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    await fill(path)
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreError, match=r"version 99.*upgrade"):
+        async with open_adapter_store(url(path)):
+            pass
+
+
+async def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    path.touch()
+    await fill(path)
+    async with open_adapter_store(url(path)) as store:
+        assert await look(store) == 200
+
+
+async def test_many_open_a_new_file_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+
+    async def open_and_commit(user: str) -> None:
+        async with open_adapter_store(url(path)) as store:
+            await store.commit(BUILD.change(user))
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            for user in USERS[:16]:
+                tasks.start_soon(open_and_commit, user)
+    async with open_adapter_store(url(path)) as store:
+        assert await store.scan(None, 100) == USERS[:16]
+
+
+async def test_another_writer_is_waited_for_and_then_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "app.db"
+    await fill(path)
+    monkeypatch.setattr(schema, "BUSY", 0.05)
+    async with open_adapter_store(url(path)) as store:
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailableError, match="another process"):
+            await store.commit(BUILD.change("new", episodes=("new",)))
+        assert await store.get("user000") is not None
+        db.execute("ROLLBACK")
+        db.close()
+        await store.commit(BUILD.change("new"))
+        assert (await store.remains("new", key_of("new"))).episodes == 0
+
+
+async def test_one_bad_write_spares_those_beside_it(tmp_path: Path) -> None:
+    """They share a transaction; only the one that can't be encoded fails."""
+    errors: list[str] = []
+
+    async def commit(store: AdapterStore, user: str) -> None:
+        change = BUILD.change(user, episodes=(user,))
+        if user == "bad":
+            # Written into after it was checked, as a careless caller may.
+            object.__setattr__(change.adapter, "version", float("nan"))
+        try:
+            await store.commit(change)
+        except CodecError:
+            errors.append(user)
+
+    async with open_adapter_store(url(tmp_path / "app.db")) as store:
+        async with anyio.create_task_group() as tasks:
+            for user in ("a", "b", "bad", "c"):
+                tasks.start_soon(commit, store, user)
+        assert errors == ["bad"]
+        assert await store.scan(None, 10) == ["a", "b", "c"]
+
+
+async def test_whoever_waits_is_answered_when_the_store_is_cancelled(tmp_path: Path) -> None:
+    """Also those outside the cancelled scope: refused or written, never left waiting."""
+    answers: list[str] = []
+
+    async def commit(store: AdapterStore, user: str) -> None:
+        try:
+            await store.commit(BUILD.change(user))
+            answers.append(user)
+        except StoreClosedError:
+            answers.append("closed")
+
+    path = tmp_path / "app.db"
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as outside:
+            with anyio.CancelScope() as scope:
+                async with open_adapter_store(url(path)) as store:
+                    for user in USERS[:50]:
+                        outside.start_soon(commit, store, user)
+                    await anyio.lowlevel.checkpoint()
+                    scope.cancel()
+                    await anyio.sleep_forever()
+    assert len(answers) == 50
+    async with open_adapter_store(url(path)) as store:
+        assert await store.scan(None, 100) == sorted(a for a in answers if a != "closed")
+
+
+async def test_forgotten_bytes_are_overwritten(tmp_path: Path) -> None:
+    """Deleted rows don't stay readable in the file."""
+    path, secret = tmp_path / "app.db", "Rosebud-2b7e"
+    async with open_adapter_store(url(path)) as store:
+        change = BUILD.change(secret, episodes=(f"episode of {secret}",), seen=3)
+        await store.commit(change)
+        await store.commit(BUILD.change("somebody", seen=1))
+        await store.forget(secret, key_of(secret), 2e9)
+    data = path.read_bytes()
+    # The tombstone remembers the keyed hash, nothing else.
+    assert data.count(secret.encode()) == data.count(key_of(secret).encode()) == 1
+
+
+async def test_smaller_bounds_take_hold_at_the_next_write(tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    await fill(path)
+    replay = ReplayConfig(max_bytes=10 * BUILD.row_bytes)
+    async with open_adapter_store(url(path), replay=replay) as store:
+        await store.commit(BUILD.change("new", seen=2))
+        counts = await store.counts()
+    assert counts.experience_bytes == 10 * BUILD.row_bytes
