@@ -1,8 +1,8 @@
 """Retrieve from agentic-flow at growing sizes, cold and warm.
 
 ``uv run python bench/benchmarks/agentic_flow.py SERVER [MCP_PROXY]`` with the paths of
-``agentdb-mcp-server.js`` and mcp-proxy (``uv run python -m tests.agentic_flow.real_server`` installs
-both and prints them). Writes a Markdown table. Times in milliseconds.
+``agentdb-mcp-server.js`` and mcp-proxy (``uv run python -m tests.agentic_flow.real_server``
+installs both and prints them). Writes a Markdown table. Times in milliseconds.
 
 Cold: the local view was dropped, so everything is read from the remote first. Warm: median and 99th
 percentile of 200 retrieves with other queries each.
@@ -21,11 +21,11 @@ from time import perf_counter
 
 import anyio
 import numpy as np
+from tests.agentic_flow.real_server import http_server
 
 from lorabank import EmbeddingSpace, Hyperparameters, Outcome, Pattern, Query, StandardBank
 from lorabank_agentic_flow import AgenticFlowStore, open_store
 from lorabank_agentic_flow.database import prepare_database
-from tests.agentic_flow.real_server import http_server
 
 SIZES = (100, 1000, 5000)
 DIM, K, WARM, BATCH = 256, 5, 200, 500
@@ -105,19 +105,19 @@ async def main(server: Path, proxy: bool) -> None:
                 url = f"agentic-flow+http://{address}/mcp?timeout=60{options}"
                 async with open_store(url) as store:
                     await measure(store, name)
-    model = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    sys.stdout.write(
-        f"\nMachine: {model}, {os.cpu_count()} cores, {platform.system()}, "
-        f"Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} at the end.\n"
+
+
+def machine() -> str:
+    """One line about the machine and how busy it was."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return (
+        f"Machine: {next(names, platform.processor())}, {os.cpu_count()} cores, "
+        f"{platform.system()}, Python {platform.python_version()}, "
+        f"load {os.getloadavg()[0]:.1f} at the end."
     )
 
 
 if __name__ == "__main__":
     anyio.run(main, Path(sys.argv[1]), len(sys.argv) > 2)
+    sys.stdout.write(f"\n{machine()}\n")

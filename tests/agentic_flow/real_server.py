@@ -81,15 +81,20 @@ def _npm_install(package: str, flags: tuple[str, ...], place: Path) -> None:
         raise MissingError(f"npm install {package} failed: {said.strip()[-300:]}") from exc
 
 
-@contextmanager
-def http_server(database: Path) -> Iterator[str]:
-    """The server behind mcp-proxy on a free loopback port; yields the URL, ends it by pid.
-
-    The database must be there, with its schema.
-    """
+def free_port() -> int:
+    """A loopback port that nobody uses."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def http_server(database: Path, port: int | None = None) -> Iterator[str]:
+    """The server behind mcp-proxy on a loopback port (a free one); yields host:port.
+
+    It is ended by pid. The database must be there, with its schema.
+    """
+    port = port or free_port()
     command = [node(), str(proxy_script()), "--host", "127.0.0.1", "--port", str(port), "--"]
     environment = os.environ | {"AGENTDB_PATH": str(database), "AGENTDB_DISABLE_TRANSFORMERS": "1"}
     with Path(f"{database}.log").open("wb") as log:

@@ -34,7 +34,8 @@ def rejecting_bank() -> ScriptedBank:
     return bank
 
 
-async def test_an_unknown_backend_says_what_to_install() -> None:
+async def test_an_unknown_backend_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lorabank.bank.discovery.entry_points", lambda **_: ())
     with pytest.raises(UnknownBackendError, match="pip install lorabank-faiss"):
         async with Engine(make_config(), "faiss:///somewhere"):
             pytest.fail("opened")
@@ -49,7 +50,7 @@ async def test_a_refused_bank_leaves_the_engine_as_it_was() -> None:
     wrong: list[tuple[object, type[Exception]]] = [
         (await foreign_bank(), EmbeddingSpaceError),
         (rejecting_bank(), BankRejectedError),
-        ("faiss:///x", UnknownBackendError),
+        ("nowhere:///x", UnknownBackendError),
         ("no url", InvalidInputError),
         (42, InvalidInputError),
         (object(), InvalidInputError),
@@ -67,7 +68,7 @@ async def test_a_refused_bank_leaves_the_engine_as_it_was() -> None:
     assert len(await bank.stored()) == 3
 
 
-@pytest.mark.parametrize("source", ["faiss:///x", "memory://with-a-host"])
+@pytest.mark.parametrize("source", ["nowhere:///x", "memory://with-a-host"])
 async def test_an_engine_whose_first_bank_fails_is_not_open(source: str) -> None:
     engine = Engine(make_config(), source)
     with pytest.raises((BankError, InvalidInputError)):

@@ -22,6 +22,7 @@ from lorabank_agentic_flow.session import Caller, ConnectionLostError
 MAX_REQUEST = 10 * 1024 * 1024 - 4096
 _CACHE_LIFE = 310.0  # seconds; the server's read cache answers from memory for five minutes
 _LOWEST = -1e9
+_INLINE = 1 << 16  # characters that are parsed at once; more goes to a thread
 HEADROOM = 1000  # episodes that others may add between counting and asking
 
 
@@ -150,7 +151,10 @@ class Client:
         arguments: dict[str, Any] = {"task": task, "k": k, "min_reward": self._reads.next()}
         if successes:
             arguments["only_successes"] = True
-        return read_listing(await self._caller.call("reflexion_retrieve", arguments))
+        text = await self._caller.call("reflexion_retrieve", arguments)
+        if len(text) < _INLINE:
+            return read_listing(text)
+        return await anyio.to_thread.run_sync(read_listing, text)
 
 
 def _rows_of(listed: Sequence[Listed], revisions: Collection[str]) -> list[int]:

@@ -34,7 +34,7 @@ class Settings:
         max_age: seconds after which everything is read again where others may write.
     """
 
-    timeout: float = 15.0
+    timeout: float = 30.0
     cache_bytes: int = 256 << 20
     journal_bytes: int = 64 << 20
     foreign: str = "agentic-flow"
