@@ -18,7 +18,7 @@ class TestStdio(PatternStoreConformance):
     """A server of our own per test."""
 
     # Opening takes a second: a Node.js process starts.
-    histories: ClassVar[int] = 6
+    histories: ClassVar[int] = 3
     shrinks: ClassVar[bool] = False
 
     @pytest.fixture
