@@ -1,7 +1,7 @@
 """Time of a whole engine update with the memory bank, cold (asked) and warm (cached).
 
     .venv/bin/python -m pytest bench/benchmarks/bench_engine.py -o python_files='bench_*.py' \
-        -o python_functions='bench_*' --benchmark-enable --benchmark-only
+        -o python_functions='bench_*' --benchmark-enable --benchmark-only -n 0
 
 The memory of an adapter is in ``extra_info``: ``bytes`` of the object as it lives in the process,
 without and with an EWC++ anchor and a trial in progress, and of what ``to_bytes`` gives.

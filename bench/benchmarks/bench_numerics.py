@@ -1,7 +1,7 @@
 """Time of the numerics: forward of one vector and of a batch, and one update step.
 
     .venv/bin/python -m pytest bench/benchmarks -o python_files='bench_*.py' \
-        -o python_functions='bench_*' --benchmark-enable --benchmark-only
+        -o python_functions='bench_*' --benchmark-enable --benchmark-only -n 0
 """
 
 from __future__ import annotations

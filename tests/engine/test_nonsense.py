@@ -99,7 +99,9 @@ async def test_nonsense_for_matches(answer: object) -> None:
     assert await one_update(bank) == Hyperparameters()
 
 
-@pytest.mark.parametrize("answer", ["abc", None, 42, ["x"], [None], [PATTERN]], ids=repr)
+@pytest.mark.parametrize(
+    "answer", ["abc", None, 42, ["x"], [None], [PATTERN]], ids=lambda a: repr(a)[:20]
+)
 async def test_nonsense_for_skills(answer: object) -> None:
     bank = ScriptedBank()
     bank.script["skills"] = answering(answer)
