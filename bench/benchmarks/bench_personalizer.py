@@ -1,7 +1,8 @@
 """Throughput of `Personalizer.learn`: 256 callers at once, 10,000 users, SQLite on a disk.
 
     .venv/bin/python -m pytest bench/benchmarks/bench_personalizer.py -o python_files='bench_*.py' \
-        -o python_functions='bench_*' --benchmark-enable --benchmark-only -n 0 --benchmark-json=out.json
+        -o python_functions='bench_*' --benchmark-enable --benchmark-only -n 0 \
+        --benchmark-json=out.json
 
 ``extra_info`` of each: updates per second, latency of a call in milliseconds (256 callers wait for
 each other, so it is about 256 / rate), CPU milliseconds per update, and the peak memory of the
