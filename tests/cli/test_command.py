@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,21 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return said.err
 
 
+@pytest.fixture
+def only_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if no other backend were installed."""
+    monkeypatch.setattr(
+        "lorabank.bank.discovery.entry_points",
+        lambda **group: [point for point in entry_points(**group) if point.name == "memory"],
+    )
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.run(["--version"]) == 0
     assert lorabank.__version__ in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("only_memory")
 def test_plugins_lists_installed_and_installable(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.run(["plugins"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -42,6 +53,7 @@ def test_plugins_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert listed["agentic-flow+stdio"]["distribution"] == "lorabank-agentic-flow"
 
 
+@pytest.mark.usefixtures("only_memory")
 def test_a_backend_that_is_not_installed(capsys: pytest.CaptureFixture[str]) -> None:
     said = failure(capsys, "demo", "--no-report", "--bank", "agentic-flow+http://localhost")
     assert "pip install lorabank-agentic-flow" in said
