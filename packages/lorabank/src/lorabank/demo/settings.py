@@ -77,7 +77,7 @@ class DemoSettings:
 
 
 def quick(settings: DemoSettings) -> DemoSettings:
-    """The same users, each with the first few events alone, and no groups beside everyone.
+    """The same users, each with the first few events alone, no groups beside everyone, less tuning.
 
     With fewer users instead, the gain could not be proved, and no weights would be passed on.
     """
@@ -85,7 +85,8 @@ def quick(settings: DemoSettings) -> DemoSettings:
         settings,
         quick=True,
         events_per_user=15,
-        tuning_events=3,
+        decays=(0.7, 0.85),
+        tuning_events=2,
         calibration_events=2,
         groups=0,
     )

@@ -7,27 +7,17 @@ import numpy as np
 from lorabank.adaptation.anchoring import first_anchor
 from lorabank.adapter import Adapter, lora_scale
 from lorabank.config import EngineConfig
+from lorabank.numerics.contrastive import Calibration
 from lorabank.numerics.lora import initial_matrices
 from lorabank.numerics.merging import merge_products
 from lorabank.types.skill import Prior, Skill
-from lorabank.types.weights import Anchor, Weights
+from lorabank.types.weights import Weights
 
 
 def identity_adapter(config: EngineConfig, user_id: str, rng: np.random.Generator) -> Adapter:
     """An adapter that changes nothing yet: B is zero."""
     weights = Weights(*initial_matrices(rng, config.rank, config.space.dim))
-    calibration = config.contrastive.calibration
-    return Adapter(
-        user_id=user_id,
-        weights=weights,
-        alpha=config.effective_alpha,
-        scaling=config.scaling,
-        objective=config.objective,
-        space=config.space,
-        tau=calibration.tau,
-        prior_weight=calibration.prior_weight,
-        anchor=_anchor(config, weights),
-    )
+    return _new(config, user_id, weights, config.contrastive.calibration)
 
 
 def adapter_from_skill(config: EngineConfig, user_id: str, skill: Skill) -> Adapter:
@@ -39,19 +29,8 @@ def adapter_from_skill(config: EngineConfig, user_id: str, skill: Skill) -> Adap
     prior = skill.prior
     if prior is None:
         raise ValueError(f"skill {skill.id!r} holds no weights to start from")
-    weights = prior_weights(prior, config)
-    return Adapter(
-        user_id=user_id,
-        weights=weights,
-        alpha=config.effective_alpha,
-        scaling=config.scaling,
-        objective=config.objective,
-        space=config.space,
-        tau=prior.tau,
-        prior_weight=prior.prior_weight,
-        skill_ids=(skill.id,),
-        anchor=_anchor(config, weights),
-    )
+    calibration = Calibration(prior.tau, prior.prior_weight)
+    return _new(config, user_id, prior_weights(prior, config), calibration, (skill.id,))
 
 
 def prior_weights(prior: Prior, config: EngineConfig) -> Weights:
@@ -65,7 +44,23 @@ def prior_weights(prior: Prior, config: EngineConfig) -> Weights:
     return Weights(A.astype(np.float32), B.astype(np.float32))
 
 
-def _anchor(config: EngineConfig, weights: Weights) -> Anchor | None:
-    if config.defaults.ewc_strength == 0:
-        return None
-    return first_anchor(weights, config.objective)
+def _new(
+    config: EngineConfig,
+    user_id: str,
+    weights: Weights,
+    calibration: Calibration,
+    skill_ids: tuple[str, ...] = (),
+) -> Adapter:
+    held = config.defaults.ewc_strength > 0
+    return Adapter(
+        user_id=user_id,
+        weights=weights,
+        alpha=config.effective_alpha,
+        scaling=config.scaling,
+        objective=config.objective,
+        space=config.space,
+        tau=calibration.tau,
+        prior_weight=calibration.prior_weight,
+        skill_ids=skill_ids,
+        anchor=first_anchor(weights, config.objective) if held else None,
+    )
