@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from lorabank.adapter import Objective, Scaling
 from lorabank.errors import InvalidInputError
+from lorabank.mixture_config import MixtureConfig
 from lorabank.numerics.contrastive import Calibration
 from lorabank.population_config import NeighbourConfig, PopulationConfig, ResidualConfig
 from lorabank.types.checks import (
@@ -24,6 +25,7 @@ __all__ = [
     "ContrastiveConfig",
     "EngineConfig",
     "EwcConfig",
+    "MixtureConfig",
     "NeighbourConfig",
     "OutboxConfig",
     "PopulationConfig",
@@ -308,6 +310,7 @@ class EngineConfig:
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
     population: PopulationConfig = field(default_factory=PopulationConfig)
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
 
     def __post_init__(self) -> None:
         if not isinstance(self.space, EmbeddingSpace):

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from lorabank.errors import InvalidInputError
-from lorabank.types.checks import check_count, check_number
+from lorabank.types.checks import check_count, check_number, check_text
 
 # Beyond this many nats a weight is zero in float64 anyway, and infinity can't be stored.
 MOST_LOG_ODDS = 1e9
@@ -46,3 +46,25 @@ class Mixture:
         identity = self.identity_weight
         first, *others = ((1.0 - identity) * weight for weight in self.weights)
         return (identity + first, *others)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertState:
+    """What an adapter carries for the experts of a population.
+
+    Attributes:
+        recent: positions of the items that the user liked last, newest first.
+        population: id of the population whose experts the mixture is over; "" before the first.
+        mixture: over them, the user's own chain last; None before the first.
+    """
+
+    recent: tuple[int, ...] = ()
+    population: str = ""
+    mixture: Mixture | None = None
+
+    def __post_init__(self) -> None:
+        check_text(self.population, "experts.population", empty=True)
+        for position in self.recent:
+            check_count(position, "experts.recent")
+        if (self.mixture is None) != (not self.population):
+            raise InvalidInputError("experts.population", self.population, "one with a mixture")
