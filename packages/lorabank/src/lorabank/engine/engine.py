@@ -218,7 +218,8 @@ class LoRAPersonalizationEngine:
     async def use_population(self, population: Population | None) -> None:
         """Serve and update every user with these experts from now on; None: with none.
 
-        With ``config.mixture.enabled=False`` it is checked and then left unused. Updates in flight finish with the population that they began with.
+        With ``config.mixture.enabled=False`` it is checked, and then left unused. Updates in
+        flight finish with the population that they began with.
 
         Raises:
             InvalidInputError: it is of another space or pool, or the objective is not
@@ -298,7 +299,9 @@ class LoRAPersonalizationEngine:
             result = await self._updater.update(adapter, feedback, None, commit, self._experts)
         else:
             with connection.update_in_flight():
-                result = await self._updater.update(adapter, feedback, connection, commit, self._experts)
+                result = await self._updater.update(
+                    adapter, feedback, connection, commit, self._experts
+                )
         self._tally.updates += 1
         return result
 
