@@ -95,24 +95,23 @@ def _prepare_known(
     window = config.population.neighbours.window
     before = recent_of_rows(_recent(adapter), items, liked, window)
     field = _draw(items, pool, config.contrastive.negatives, rng)
-    logits = experts.all_logits(feedback.x, before, field.positions)
+    scores = experts.score(feedback.x, before, field.positions)
     hits, rows = field.hits, np.arange(len(items))
-    target = logits[:, rows, field.column]
-    X, V = experts.base_output(feedback.x), experts.base_vectors(field.positions)
-    tau = experts.base_tau
-    offset = logits[experts.base] - np.float32(tau) * (X @ V.T)
+    target, logits = scores.logits[:, rows, field.column], scores.logits
     logits -= field.correction
     logits[:, hits] = -np.inf
     losses = row_losses(target, logits, liked)
+    V, offset = scores.vectors, scores.offset
+    calibration = Calibration(experts.base_tau, 1.0)
     batch = ContrastiveBatch(
-        X=X,
+        X=scores.X,
         T=V[field.column],
         target_prior=offset[rows, field.column],
         negatives=Negatives(V, np.zeros(len(V), np.float32), field.correction - offset, hits),
         liked=liked,
         weights=weights,
-        calibration=Calibration(tau, 1.0),
-        reference=Calibration(tau, 1.0),
+        calibration=calibration,
+        reference=calibration,
         identity_losses=losses[0],
     )
     return batch, Mixing(_recent_after(adapter, feedback, liked, config), experts, losses)
