@@ -38,6 +38,7 @@ from lorabank.experts import BoundExperts
 from lorabank.logs import get_logger
 from lorabank.outbox import DeliveryReport
 from lorabank.population import Population
+from lorabank.population.recorder import OnPopulationProgress
 from lorabank.protocols import ReasoningBank
 from lorabank.replay import ExperienceReplay
 from lorabank.skills import fitting_skills
@@ -389,6 +390,7 @@ class LoRAPersonalizationEngine:
         *,
         experiences: Experiences | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        on_population: OnPopulationProgress | None = None,
     ) -> ConsolidationReport:
         """Turn episodes into skills: hyperparameters with evidence, and prior weights.
 
@@ -400,7 +402,9 @@ class LoRAPersonalizationEngine:
             criteria: when a group counts; None means the defaults.
             experiences: asked for each (hashed) user's feedback to train on; None means this
                 engine's replay.
-            on_progress: called in the event loop after each epoch of training.
+            on_progress: called in the event loop after each epoch of a skill's training.
+            on_population: the same for what is shared by all users where the pool of items is
+                known; the result is in the report, and the caller keeps it.
 
         Raises:
             BankError: no bank is connected, or it failed.
@@ -415,6 +419,7 @@ class LoRAPersonalizationEngine:
                 criteria or ConsolidationCriteria(),
                 experiences or self._experiences,
                 on_progress,
+                on_population,
             )
 
     def stats(self) -> EngineStats:
