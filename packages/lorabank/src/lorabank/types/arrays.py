@@ -11,6 +11,7 @@ from lorabank.errors import InvalidInputError
 
 FloatArray: TypeAlias = NDArray[np.float32]
 AnyFloatArray: TypeAlias = NDArray[np.floating[Any]]
+Float64Array: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 
