@@ -7,7 +7,7 @@ import os
 from setuptools import Extension, setup
 
 SOURCE = "src/lorabank_kernels"
-# No -ffast-math: it changes the process's floating-point mode. No -march=native: a wheel goes places.
+# No -ffast-math: it changes the process's floating-point mode. No -march=native: wheels travel.
 FLAGS = ["-std=c11", "-O3", "-fno-math-errno", "-fvisibility=hidden", "-Wno-psabi"]
 
 setup(

@@ -1,4 +1,4 @@
-"""The extension module as a `lorabank.kernels.Kernel`. Importing it fails where it was not built."""
+"""The extension module as a `lorabank.kernels.Kernel`; not importable where it was not built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numerics of the hot path behind one small interface: numpy always, a compiled one if found."""
+"""The hot path's numerics behind one small interface: numpy always, a compiled one if found."""
 
 from lorabank.kernels.choice import list_kernels, open_kernel
 from lorabank.kernels.protocol import Kernel

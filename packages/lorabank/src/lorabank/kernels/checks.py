@@ -1,4 +1,4 @@
-"""The checks of the reference kernel's arguments: what compiled code must refuse, it refuses too."""
+"""Checks of the reference kernel's arguments: it refuses what compiled code has to refuse."""
 
 from __future__ import annotations
 
@@ -23,12 +23,9 @@ def check_output(
     Raises:
         TypeError, ValueError: it is not.
     """
-    if array.dtype != np.float32:
-        raise TypeError(f"an array of {array.dtype}, expected float32")
-    if array.shape != shape or array.ndim not in (1, 2) or array.size == 0:
-        raise ValueError(f"an array of shape {array.shape}, expected {shape}")
-    if not array.flags.c_contiguous or not array.flags.aligned:
-        raise ValueError("an array that is not contiguous and aligned")
+    check_exactly(array, np.float32, shape)
+    if array.ndim > 2:
+        raise ValueError(f"an array of shape {array.shape}, expected one or two dimensions")
     if writes and not array.flags.writeable:
         raise ValueError("an output that is read-only")
     if any(np.may_share_memory(array, other) for other in others):
@@ -75,16 +72,34 @@ def check_slots(
         check_output(slab, slabs[0].shape, (), writes=False)
     if slabs[0].ndim != 2 or slabs[0].shape[1] < 2 * rank * dim:
         raise ValueError(f"slab: shape {slabs[0].shape} is too narrow")
-    _check_vector(slots, np.int64, count)
+    check_exactly(slots, np.int64, (count,))
     for number in numbers:
-        _check_vector(number, np.float64, count)
+        check_exactly(number, np.float64, (count,))
     capacity = len(slabs) * len(slabs[0])
     if slots.min() < 0 or slots.max() >= capacity:
         raise IndexError(f"a slot that is not one of {capacity}")
 
 
-def _check_vector(array: NDArray[Any], dtype: type, count: int) -> None:
+def check_starts(starts: IntArray, count: int, rows: int) -> None:
+    """(count + 1,), rising from 0 to ``rows``.
+
+    Raises:
+        TypeError, ValueError: it is not so.
+    """
+    check_exactly(starts, np.int64, (count + 1,))
+    if starts[0] != 0 or starts[-1] != rows or (starts[1:] <= starts[:-1]).any():
+        raise ValueError("starts: do not rise from 0 to the number of rows")
+
+
+def check_exactly(array: NDArray[Any], dtype: type, shape: tuple[int, ...]) -> None:
+    """An array of a type and shape, contiguous and aligned, with something in it.
+
+    Raises:
+        TypeError, ValueError: it is not.
+    """
     if array.dtype != dtype:
         raise TypeError(f"an array of {array.dtype}, expected {np.dtype(dtype)}")
-    if array.shape != (count,) or count == 0 or not array.flags.c_contiguous:
-        raise ValueError(f"an array of shape {array.shape}, expected {(count,)}")
+    if array.shape != shape or array.size == 0:
+        raise ValueError(f"an array of shape {array.shape}, expected {shape}")
+    if not array.flags.c_contiguous or not array.flags.aligned:
+        raise ValueError("an array that is not contiguous and aligned")

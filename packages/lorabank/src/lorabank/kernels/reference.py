@@ -6,7 +6,23 @@ import math
 
 import numpy as np
 
-from lorabank.kernels.checks import check_batch, check_matrices, check_output, check_slots
+from lorabank.kernels.arithmetic import (
+    forward_gathered,
+    gather,
+    matrices,
+    residuals,
+    slopes,
+    squares,
+    step,
+)
+from lorabank.kernels.checks import (
+    check_batch,
+    check_exactly,
+    check_matrices,
+    check_output,
+    check_slots,
+    check_starts,
+)
 from lorabank.kernels.protocol import Slabs
 from lorabank.types.arrays import Float64Array, FloatArray, IntArray
 
@@ -33,7 +49,7 @@ class NumpyKernel:
             H = X @ A.T
             if not np.isfinite(H).all():
                 return False
-            H *= scale
+            H *= float(scale)
             np.matmul(H, B.T, out=out)
             out += X
         return True
@@ -44,7 +60,7 @@ class NumpyKernel:
         """See `Kernel.mse_sums`."""
         check_batch(X, T, weights, X.shape[-1])
         with np.errstate(all="ignore"):
-            return _squares(X, weights), _squares(X - T, weights)
+            return squares(X, weights), squares(X - T, weights)
 
     def mse_loss(
         self,
@@ -59,9 +75,9 @@ class NumpyKernel:
         check_matrices(A, B, A.shape)
         check_batch(X, T, weights, A.shape[1])
         with np.errstate(all="ignore"):
-            E, _ = _residuals(A, B, scale, X, T)
-            plain = _squares(E, None)
-            return (plain if weights is None else _squares(E, weights)), plain
+            E, _ = residuals(A, B, scale, X, T)
+            plain = squares(E, None)
+            return (plain if weights is None else squares(E, weights)), plain
 
     def mse_gradient(
         self,
@@ -82,7 +98,7 @@ class NumpyKernel:
         check_output(dA, A.shape, inputs)
         check_output(dB, B.shape, (*inputs, dA))
         with np.errstate(all="ignore"):
-            return _slopes(A, B, scale, X, T, weights, energy, dA, dB)
+            return slopes(A, B, scale, X, T, weights, energy, dA, dB)
 
     def mse_update(
         self,
@@ -104,9 +120,7 @@ class NumpyKernel:
         inputs = (A, B, X, T) if weights is None else (A, B, X, T, weights)
         check_output(A_out, A.shape, inputs)
         check_output(B_out, B.shape, (*inputs, A_out))
-        return _step(
-            A, B, scale, X, T, weights, energy, learning_rate, clip_threshold, A_out, B_out
-        )
+        return step(A, B, scale, X, T, weights, energy, learning_rate, clip_threshold, A_out, B_out)
 
     def forward_many(
         self,
@@ -126,8 +140,8 @@ class NumpyKernel:
         with np.errstate(all="ignore"):
             for start in range(0, len(X), step):
                 part = slice(start, start + step)
-                gathered = _gather(slabs, blocks, slots[part], size)
-                bad = _forward_gathered(gathered, rank, scales[part], X[part], out[part])
+                gathered = gather(slabs, blocks, slots[part], size)
+                bad = forward_gathered(gathered, rank, scales[part], X[part], out[part])
                 if bad >= 0:
                     return start + bad
         return -1
@@ -152,129 +166,32 @@ class NumpyKernel:
         check_batch(X, T, weights, dim)
         check_slots(slabs, rank, dim, n, sources, scales, learning_rates, clip_thresholds)
         check_slots(slabs, rank, dim, n, targets)
-        if results.shape != (n, 3) or results.dtype != np.float64 or not results.flags.writeable:
-            raise ValueError(f"results: shape {results.shape}, expected {(n, 3)} of float64")
-        if (
-            len(starts) != n + 1
-            or starts[0] != 0
-            or starts[-1] != len(X)
-            or np.any(starts[1:] <= starts[:-1])
-        ):
-            raise ValueError("starts: do not rise from 0 to the number of rows")
+        check_starts(starts, n, len(X))
+        check_exactly(results, np.float64, (n, 3))
+        if not results.flags.writeable:
+            raise ValueError("results: read-only")
         for i in range(n):
             rows = slice(starts[i], starts[i + 1])
             w = None if weights is None else weights[rows]
-            A, B = _matrices(slabs, sources[i], rank, dim)
+            A, B = matrices(slabs, sources[i], rank, dim)
             energy, _ = self.mse_sums(X[rows], T[rows], w)
             error = norm = math.nan
             if math.isfinite(energy) and energy > 0:
-                A_out, B_out = _matrices(slabs, targets[i], rank, dim)
-                rate, clip = float(learning_rates[i]), float(clip_thresholds[i])
-                error, norm = _step(
-                    A, B, float(scales[i]), X[rows], T[rows], w, energy, rate, clip, A_out, B_out
+                A_out, B_out = matrices(slabs, targets[i], rank, dim)
+                error, norm = step(
+                    A,
+                    B,
+                    scales[i],
+                    X[rows],
+                    T[rows],
+                    w,
+                    energy,
+                    learning_rates[i],
+                    clip_thresholds[i],
+                    A_out,
+                    B_out,
                 )
             results[i] = error, energy, norm
 
 
 NUMPY = NumpyKernel()
-
-
-def _squares(V: FloatArray, weights: FloatArray | None) -> float:
-    if weights is None:
-        return float(np.vdot(V, V))
-    return float(weights @ np.einsum("ij,ij->i", V, V))
-
-
-def _residuals(
-    A: FloatArray, B: FloatArray, scale: float, X: FloatArray, T: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """E = Y - T, and s H."""
-    H: FloatArray = X @ A.T
-    H *= scale
-    E: FloatArray = H @ B.T
-    E += X
-    E -= T
-    return E, H
-
-
-def _slopes(
-    A: FloatArray,
-    B: FloatArray,
-    scale: float,
-    X: FloatArray,
-    T: FloatArray,
-    weights: FloatArray | None,
-    energy: float,
-    dA: FloatArray,
-    dB: FloatArray,
-) -> tuple[float, float]:
-    E, H = _residuals(A, B, scale, X, T)
-    error = _squares(E, weights)
-    if weights is not None:
-        E *= weights[:, None]
-    E *= 2.0 / energy
-    np.matmul(E.T, H, out=dB)
-    U = E @ B
-    U *= scale
-    np.matmul(U.T, X, out=dA)
-    return error, math.sqrt(float(np.vdot(dA, dA)) + float(np.vdot(dB, dB)))
-
-
-def _step(
-    A: FloatArray,
-    B: FloatArray,
-    scale: float,
-    X: FloatArray,
-    T: FloatArray,
-    weights: FloatArray | None,
-    energy: float,
-    learning_rate: float,
-    clip_threshold: float,
-    A_out: FloatArray,
-    B_out: FloatArray,
-) -> tuple[float, float]:
-    dA, dB = np.empty_like(A), np.empty_like(B)
-    with np.errstate(all="ignore"):
-        error, norm = _slopes(A, B, scale, X, T, weights, energy, dA, dB)
-    if math.isfinite(error) and math.isfinite(norm):
-        rate = -learning_rate * (clip_threshold / norm if norm > clip_threshold else 1.0)
-        dA *= rate
-        dB *= rate
-        np.add(A, dA, out=A_out)
-        np.add(B, dB, out=B_out)
-    return error, norm
-
-
-def _matrices(slabs: Slabs, slot: int, rank: int, dim: int) -> tuple[FloatArray, FloatArray]:
-    """Views of A and B of a slot."""
-    slab, row = divmod(int(slot), len(slabs[0]))
-    block, half = slabs[slab][row], rank * dim
-    return block[:half].reshape(rank, dim), block[half : 2 * half].reshape(dim, rank)
-
-
-def _gather(slabs: Slabs, blocks: int, slots: IntArray, size: int) -> FloatArray:
-    """Copies of the blocks, (n, size)."""
-    if len(slabs) == 1:
-        return slabs[0][slots, :size]
-    gathered = np.empty((len(slots), size), np.float32)
-    which, rows = np.divmod(slots, blocks)
-    for slab in np.unique(which):
-        here = np.flatnonzero(which == slab)
-        gathered[here] = slabs[slab][rows[here], :size]
-    return gathered
-
-
-def _forward_gathered(
-    gathered: FloatArray, rank: int, scales: Float64Array, X: FloatArray, out: FloatArray
-) -> int:
-    """The first row that is not finite, or -1; rows before it are written."""
-    n, dim = X.shape
-    A = gathered[:, : rank * dim].reshape(n, rank, dim)
-    B = gathered[:, rank * dim :].reshape(n, dim, rank)
-    H = np.matmul(A, X[:, :, None])
-    bad = np.flatnonzero(~np.isfinite(H).all(axis=(1, 2)))
-    good = int(bad[0]) if bad.size else n
-    H *= scales.astype(np.float32)[:, None, None]
-    np.matmul(B[:good], H[:good], out=out[:good, :, None])
-    out[:good] += X[:good]
-    return good if bad.size else -1
