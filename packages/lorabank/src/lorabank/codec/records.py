@@ -55,7 +55,11 @@ def from_record(cls: type[T], record: Any) -> T:
 def _schema(cls: Any) -> tuple[tuple[str, Converter], ...]:
     """The fields of a dataclass, each with what reads it; annotations are looked at only once."""
     hints = typing.get_type_hints(cls)
-    return tuple((field.name, _converter(hints[field.name])) for field in fields(cls) if field.init)
+    return tuple(
+        (field.name, _converter(hints[field.name]))
+        for field in fields(cls)
+        if field.init and field.metadata.get("stored", True)
+    )
 
 
 def _converter(kind: Any) -> Converter:

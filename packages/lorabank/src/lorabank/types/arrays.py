@@ -30,6 +30,8 @@ def as_float32(value: object, field: str) -> FloatArray:
         raise InvalidInputError(field, value, "an array, not a scalar")
     with np.errstate(over="ignore"):
         array = np.ascontiguousarray(array, dtype=np.float32)
+    if not array.flags.aligned:
+        array = array.copy()
     if not np.isfinite(array).all():
         raise InvalidInputError(field, _first_not_finite(array), "finite numbers within float32")
     return array
