@@ -12,6 +12,7 @@ from lorabank.errors import InvalidInputError
 
 FloatArray: TypeAlias = NDArray[np.float32]
 AnyFloatArray: TypeAlias = NDArray[np.floating[Any]]
+Float64Array: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 # Numbers up to which one dot product is the quickest look for NaN and infinity. BLAS takes more
