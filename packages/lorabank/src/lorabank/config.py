@@ -270,6 +270,8 @@ class EngineConfig:
         seed: of every random choice.
         consolidate_every: seconds between periodic consolidations; None means never.
         worker_threads: threads for numerics that would block the event loop.
+        kernel: what computes: "numpy", the name of an installed kernel, or "auto" for an installed
+            one if there is one. See `lorabank.open_kernel`.
     """
 
     space: EmbeddingSpace
@@ -283,6 +285,7 @@ class EngineConfig:
     seed: int = 0
     consolidate_every: float | None = None
     worker_threads: int = 2
+    kernel: str = "auto"
     contrastive: ContrastiveConfig = field(default_factory=ContrastiveConfig)
     ewc: EwcConfig = field(default_factory=EwcConfig)
     success: SuccessConfig = field(default_factory=SuccessConfig)
@@ -305,6 +308,7 @@ class EngineConfig:
         check_choice(self.scaling, "scaling", SCALINGS)
         check_choice(self.objective, "objective", OBJECTIVES)
         check_text(self.namespace, "namespace")
+        check_text(self.kernel, "kernel")
         if not isinstance(self.user_key_secret, bytes) or not 1 <= len(self.user_key_secret) <= 64:
             raise InvalidInputError("user_key_secret", "(hidden)", "1 to 64 bytes")
         check_count(self.seed, "seed")

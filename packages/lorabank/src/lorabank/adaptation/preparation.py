@@ -6,6 +6,7 @@ import numpy as np
 
 from lorabank.config import ContrastiveConfig
 from lorabank.errors import InvalidInputError
+from lorabank.kernels import Kernel, KernelBatch
 from lorabank.numerics.batch import Batch
 from lorabank.numerics.contrastive import Calibration, ContrastiveBatch, Negatives
 from lorabank.numerics.mse import MseBatch
@@ -15,7 +16,7 @@ from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool
 
 
-def prepare_mse(feedback: Feedback, pool: ItemPool | None) -> MseBatch:
+def prepare_mse(feedback: Feedback, pool: ItemPool | None, kernel: Kernel) -> KernelBatch:
     """Targets as given; without them ``reward * x``. A reward beside a target is its weight.
 
     Raises:
@@ -23,9 +24,10 @@ def prepare_mse(feedback: Feedback, pool: ItemPool | None) -> MseBatch:
     """
     target = _targets(feedback, pool)
     if target is not None:
-        batch = MseBatch(feedback.x, target, feedback.reward)
+        batch = KernelBatch(feedback.x, target, feedback.reward, kernel)
     elif feedback.reward is not None:
-        batch = MseBatch(feedback.x, feedback.reward[:, None] * feedback.x)
+        goal = feedback.reward[:, None] * feedback.x
+        batch = KernelBatch(feedback.x, goal, None, kernel)
     else:
         raise InvalidInputError("feedback", "neither target nor reward", "at least one of them")
     batch.energy()

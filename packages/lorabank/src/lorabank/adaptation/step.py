@@ -84,7 +84,7 @@ def prepare(
     if feedback.dim != adapter.dim:
         raise InvalidInputError("feedback.x", feedback.x.shape, f"vectors of dim {adapter.dim}")
     if adapter.objective == "mse":
-        return prepare_mse(feedback, pool)
+        return prepare_mse(feedback, pool, adapter.kernel)
     calibration = Calibration(adapter.tau, adapter.prior_weight)
     return prepare_contrastive(feedback, pool, config.contrastive, calibration, rng)
 

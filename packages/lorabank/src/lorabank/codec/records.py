@@ -57,7 +57,11 @@ def _schema(cls: Any) -> tuple[tuple[str, Converter, Converter], ...]:
     Annotations are looked at only once.
     """
     hints = typing.get_type_hints(cls)
-    kinds = [(field.name, hints[field.name]) for field in fields(cls) if field.init]
+    kinds = [
+        (field.name, hints[field.name])
+        for field in fields(cls)
+        if field.init and field.metadata.get("stored", True)
+    ]
     return tuple((name, _converter(kind), _writer(kind)) for name, kind in kinds)
 
 

@@ -72,7 +72,8 @@ class Adapters:
                 hot = Hot(adapter, None, read_at)
             else:
                 self._check(stored.adapter)
-                hot = Hot(stored.adapter, stored.revision, read_at)
+                adapter = self._engine.with_kernel(stored.adapter)
+                hot = Hot(adapter, stored.revision, read_at)
             self._hot.put_read(user_id, ticket, hot)
         finally:
             self._hot.end_reading(user_id, ticket)

@@ -12,6 +12,7 @@ from lorabank.errors import InvalidInputError
 
 FloatArray: TypeAlias = NDArray[np.float32]
 AnyFloatArray: TypeAlias = NDArray[np.floating[Any]]
+Float64Array: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 # Numbers up to which one dot product is the quickest look for NaN and infinity. BLAS takes more
@@ -34,6 +35,8 @@ def as_float32(value: object, field: str) -> FloatArray:
     if array.dtype != np.float32 or not array.flags.c_contiguous:
         with np.errstate(over="ignore"):
             array = np.ascontiguousarray(array, dtype=np.float32)
+    if not array.flags.aligned:
+        array = array.copy()
     check_finite(array, field)
     return array
 
