@@ -158,6 +158,8 @@ class Updater:
             k=config.query.k,
             where=PatternFilter(objective=adapter.objective),
             defaults=config.defaults,
+            asker=user_key(adapter.user_id, config.user_key_secret),
+            half_life=config.trials.half_life,
         )
         return await connection.inquiry.advise(cache_key, query)
 
