@@ -28,9 +28,8 @@ def encode(value: Any, kind: str) -> bytes:
     Raises:
         CodecError: a field holds something that can't be encoded, or not be read back.
     """
-    record = to_record(value)
     try:
-        from_record(type(value), record)
+        record = to_record(value)
         body: bytes = msgpack.packb(record, default=pack_array, strict_types=True)
     except (ValueError, TypeError, OverflowError) as exc:
         raise CodecError(f"the {kind} can't be encoded: {exc}") from exc

@@ -32,10 +32,11 @@ def as_float32(value: object, field: str) -> FloatArray:
         raise InvalidInputError(field, array.dtype, "an array of integers or floats")
     if array.ndim == 0:
         raise InvalidInputError(field, value, "an array, not a scalar")
-    flags = array.flags
-    if array.dtype != np.float32 or not (flags.c_contiguous and flags.aligned):
+    if array.dtype != np.float32 or not array.flags.c_contiguous:
         with np.errstate(over="ignore"):
-            array = np.require(array, np.float32, ["C", "A"])
+            array = np.ascontiguousarray(array, dtype=np.float32)
+    if not array.flags.aligned:
+        array = array.copy()
     check_finite(array, field)
     return array
 
