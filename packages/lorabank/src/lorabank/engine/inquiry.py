@@ -90,12 +90,15 @@ class Inquiry:
         )
         self.hits = self.misses = 0
 
-    async def advise(self, key: Hashable, query: Query) -> Advice:
-        """The cached answer, or a new one if it comes within the budget."""
+    def cached(self, key: Hashable) -> Advice | None:
+        """The cached answer, if there is one."""
         cached = self.cache.get(key)
         if cached is not None:
             self.hits += 1
-            return cached
+        return cached
+
+    async def advise(self, key: Hashable, query: Query) -> Advice:
+        """A new answer, if it comes within the budget. Look for a `cached` one before."""
         self.misses += 1
         flight = self._flights.get(key)
         if flight is None:
