@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lorabank.adaptation.anchoring import first_anchor, gather, watch_for_drift
 from lorabank.adaptation.learning import Descent, Pull, descend
+from lorabank.adaptation.least_squares import solve
 from lorabank.adaptation.preparation import prepare_contrastive, prepare_mse
 from lorabank.adaptation.scoring import critique_of, outcome_of, trial_outcome
 from lorabank.adaptation.trials import continue_trial
@@ -105,11 +106,16 @@ def adapt(
     started = timer()
     here = Matrices(adapter.A, adapter.B, adapter.scale)
     identity_loss = batch.identity_loss()
-    anchor, drift, pull, descent = _learn(adapter, batch, here, decision, config, identity_loss)
+    rls = None
+    if config.solver == "rls":
+        anchor, drift, pull = None, False, None
+        descent, rls = solve(adapter, batch, here, config.rls)
+    else:
+        anchor, drift, pull, descent = _learn(adapter, batch, here, decision, config, identity_loss)
     learned = timer()
     finished = _finish(adapter, batch, descent.loss_before, identity_loss, config)
     trial = None
-    if decision.observed:
+    if decision.observed and config.solver == "sgd":
         trial = continue_trial(adapter, batch, config.defaults, config.trials, rng, pull)
     weights = Weights.taking(descent.matrices.A, descent.matrices.B)
     moved = False
@@ -123,6 +129,7 @@ def adapt(
         anchor=anchor,
         pending=None,
         trial=trial,
+        rls=rls,
     )
     return StepResult(
         adapter=updated,
