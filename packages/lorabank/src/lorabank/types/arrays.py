@@ -27,8 +27,10 @@ def as_float32(value: object, field: str) -> FloatArray:
         raise InvalidInputError(field, array.dtype, "an array of integers or floats")
     if array.ndim == 0:
         raise InvalidInputError(field, value, "an array, not a scalar")
-    with np.errstate(over="ignore"):
-        array = np.ascontiguousarray(array, dtype=np.float32)
+    if array.dtype != np.float32:
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
+    array = np.ascontiguousarray(array)
     if not np.isfinite(array).all():
         raise InvalidInputError(field, _first_not_finite(array), "finite numbers within float32")
     return array

@@ -9,11 +9,12 @@ from typing import TypeVar
 from lorabank.errors import InvalidInputError
 
 T = TypeVar("T")
+_NUMBER = int | float  # made once: these checks run for every field of every record
 
 
 def check_number(value: float, field: str, *, low: float, high: float = math.inf) -> None:
     """``value`` is a finite number in [low, high]."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
+    if isinstance(value, bool) or not isinstance(value, _NUMBER) or not _is_finite(value):
         raise InvalidInputError(field, value, "a finite number")
     if not low <= value <= high:
         raise InvalidInputError(field, value, f"a number in [{low:g}, {high:g}]")
