@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from lorabank.adapter import Objective, Scaling
 from lorabank.errors import InvalidInputError
@@ -16,6 +17,7 @@ from lorabank.types.checks import (
 )
 from lorabank.types.hyperparameters import Hyperparameters
 from lorabank.types.pattern import ARM_PARAMETERS, OBJECTIVES
+from lorabank.types.query import HALF_LIFE
 from lorabank.types.skill import SCALINGS
 from lorabank.types.space import EmbeddingSpace
 
@@ -107,6 +109,7 @@ class TrialConfig:
         updates: how many updates the arms are held for; one-step effects favour timid rates.
         arms: (parameter, factor of its default).
         holdout: share of users that are never hinted, chosen by their keyed hash.
+        half_life: seconds in which evidence loses half of its weight (see `Query`).
     """
 
     probability: float = 0.05
@@ -122,14 +125,28 @@ class TrialConfig:
         ("steps", 2.0),
     )
     holdout: float = 0.05
+    half_life: float = HALF_LIFE
 
     def __post_init__(self) -> None:
         check_number(self.probability, "trials.probability", low=0.0, high=1.0)
         check_number(self.holdout, "trials.holdout", low=0.0, high=1.0)
         check_count(self.updates, "trials.updates", low=1)
+        check_positive(self.half_life, "trials.half_life")
+        object.__setattr__(self, "arms", _as_pairs(self.arms))
         for parameter, factor in self.arms:
             check_choice(parameter, "trials.arms", ARM_PARAMETERS)
             check_positive(factor, "trials.arms")
+
+
+def _as_pairs(arms: Any) -> tuple[tuple[str, float], ...]:
+    if not _is_sequence(arms) or not all(_is_sequence(arm) and len(arm) == 2 for arm in arms):
+        expected = "pairs of parameter and factor, such as (('learning_rate', 2.0),)"
+        raise InvalidInputError("trials.arms", arms, expected)
+    return tuple((parameter, factor) for parameter, factor in arms)
+
+
+def _is_sequence(value: object) -> bool:
+    return isinstance(value, list | tuple)
 
 
 @dataclass(frozen=True, slots=True)

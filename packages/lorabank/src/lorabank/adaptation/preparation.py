@@ -10,6 +10,7 @@ from lorabank.numerics.batch import Batch
 from lorabank.numerics.contrastive import Calibration, ContrastiveBatch, Negatives
 from lorabank.numerics.mse import MseBatch
 from lorabank.types.arrays import BoolArray, FloatArray, IntArray
+from lorabank.types.chance import Chance
 from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool
 
@@ -36,7 +37,7 @@ def prepare_contrastive(
     pool: ItemPool | None,
     config: ContrastiveConfig,
     calibration: Calibration,
-    rng: np.random.Generator,
+    rng: Chance,
     excluded: tuple[IntArray, IntArray] | None = None,
 ) -> ContrastiveBatch:
     """Targets with their negatives, supplied or drawn from the pool.
@@ -69,9 +70,14 @@ def prepare_contrastive(
 
 
 def context_of(feedback: Feedback) -> FloatArray:
-    """What the user likes now, float32 (dim,): the mean input, or the last one if that is zero."""
-    mean: FloatArray = feedback.x.mean(axis=0)
-    return mean if mean.any() else feedback.x[-1]
+    """What the user likes now, float32 (dim,): the mean input, or the last one if that is zero.
+
+    Read-only.
+    """
+    mean: FloatArray = np.add.reduce(feedback.x, axis=0)
+    mean /= len(feedback)
+    mean.flags.writeable = False
+    return mean if np.count_nonzero(mean) else feedback.x[-1]
 
 
 def work_of(batch: Batch, rank: int, passes: int) -> int:
@@ -107,7 +113,7 @@ def _negatives(
     target: FloatArray,
     pool: ItemPool | None,
     count: int,
-    rng: np.random.Generator,
+    rng: Chance,
     excluded: tuple[IntArray, IntArray] | None,
 ) -> Negatives:
     if feedback.negatives is not None:

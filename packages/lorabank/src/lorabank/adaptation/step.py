@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import dataclass
 
 from lorabank.adaptation.anchoring import first_anchor, gather, watch_for_drift
 from lorabank.adaptation.learning import Descent, Pull, descend
@@ -18,10 +16,12 @@ from lorabank.errors import InvalidInputError
 from lorabank.numerics.batch import Batch
 from lorabank.numerics.contrastive import Calibration
 from lorabank.numerics.lora import Matrices
+from lorabank.types.chance import Chance
 from lorabank.types.feedback import Feedback
 from lorabank.types.hyperparameters import Hyperparameters, Selection
 from lorabank.types.items import ItemPool
 from lorabank.types.pattern import Outcome, Pattern
+from lorabank.types.values import changed
 from lorabank.types.weights import Anchor, Weights
 
 
@@ -74,7 +74,7 @@ def prepare(
     feedback: Feedback,
     config: EngineConfig,
     pool: ItemPool | None,
-    rng: np.random.Generator,
+    rng: Chance,
 ) -> Batch:
     """Feedback made ready for the adapter's objective.
 
@@ -94,7 +94,7 @@ def adapt(
     batch: Batch,
     decision: Decision,
     config: EngineConfig,
-    rng: np.random.Generator,
+    rng: Chance,
     timer: Callable[[], float],
 ) -> StepResult:
     """Score what came before, learn from the batch, and move the anchor if its time has come.
@@ -111,11 +111,11 @@ def adapt(
     trial = None
     if decision.observed:
         trial = continue_trial(adapter, batch, config.defaults, config.trials, rng, pull)
-    weights = Weights(descent.matrices.A, descent.matrices.B)
+    weights = Weights.taking(descent.matrices.A, descent.matrices.B)
     moved = False
     if anchor is not None:
         anchor, moved = gather(anchor, batch, weights, adapter.scale, config.ewc)
-    updated = replace(
+    updated = changed(
         adapter,
         weights=weights,
         version=adapter.version + 1,
@@ -171,4 +171,4 @@ def _finish(
     if trial is not None and trial.updates_left == 0:
         ended = trial_outcome(trial, batch, adapter.scale, identity_loss)
     critique = critique_of(outcome, len(batch))
-    return replace(pending, outcome=outcome, trial=ended, critique=critique)
+    return changed(pending, outcome=outcome, trial=ended, critique=critique)

@@ -2,6 +2,9 @@
 
 The annotations are the schema. Known are: bool, int, float, str, float32 arrays, ``X | None``,
 ``Literal``, ``tuple[X, ...]`` and nested dataclasses. Whatever does not fit raises CodecError.
+
+New fields go to the end of a dataclass with a default: a record written before they were there is
+shorter, and is read with their defaults.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import math
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -45,10 +48,21 @@ def from_record(cls: type[T], record: Any) -> T:
         InvalidInputError: the dataclass's own checks.
     """
     schema = _schema(cast("Any", cls))
-    if not isinstance(record, list) or len(record) != len(schema):
+    if not isinstance(record, list) or not _fewest(cast("Any", cls)) <= len(record) <= len(schema):
         raise CodecError(f"{cls.__name__} needs {len(schema)} fields: the bytes are damaged")
-    pairs = zip(schema, record, strict=True)
+    pairs = zip(schema, record, strict=False)
     return cls(**{name: convert(value, name) for (name, convert), value in pairs})
+
+
+@functools.lru_cache(maxsize=256)
+def _fewest(cls: Any) -> int:
+    """How many fields a record must have: those after them have defaults."""
+    needed = [
+        field.default is MISSING and field.default_factory is MISSING
+        for field in fields(cls)
+        if field.init
+    ]
+    return max((i + 1 for i, need in enumerate(needed) if need), default=0)
 
 
 @functools.lru_cache(maxsize=256)

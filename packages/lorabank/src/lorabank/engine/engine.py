@@ -251,8 +251,11 @@ class LoRAPersonalizationEngine:
         if connection is None:
             result = await self._updater.update(adapter, feedback, None, commit)
         else:
-            with connection.update_in_flight():
+            connection.begin_update()
+            try:
                 result = await self._updater.update(adapter, feedback, connection, commit)
+            finally:
+                connection.end_update()
         self._tally.updates += 1
         return result
 
@@ -360,13 +363,16 @@ class LoRAPersonalizationEngine:
         connection = self._connection
         if connection is None:
             raise BankError("no bank is connected: call connect_reasoning_bank first")
-        with connection.update_in_flight():
+        connection.begin_update()
+        try:
             return await self._consolidator.run(
                 connection.bank,
                 criteria or ConsolidationCriteria(),
                 experiences or self._experiences,
                 on_progress,
             )
+        finally:
+            connection.end_update()
 
     def stats(self) -> EngineStats:
         """Counts since the engine was opened."""
@@ -481,7 +487,8 @@ class LoRAPersonalizationEngine:
     def _check_adapter(self, adapter: Adapter) -> None:
         if not isinstance(adapter, Adapter):
             raise InvalidInputError("adapter", adapter, "an Adapter")
-        for field in ("space", "objective"):
-            own = getattr(self.config, field)
-            if getattr(adapter, field) != own:
-                raise InvalidInputError(f"adapter.{field}", getattr(adapter, field), str(own))
+        own = self.config
+        if adapter.space is not own.space and adapter.space != own.space:
+            raise InvalidInputError("adapter.space", adapter.space, str(own.space))
+        if adapter.objective != own.objective:
+            raise InvalidInputError("adapter.objective", adapter.objective, own.objective)

@@ -1,0 +1,7 @@
+"""The hot path's numerics behind one small interface: numpy always, a compiled one if found."""
+
+from lorabank.kernels.choice import list_kernels, open_kernel
+from lorabank.kernels.protocol import Kernel
+from lorabank.kernels.reference import NUMPY, NumpyKernel
+
+__all__ = ["NUMPY", "Kernel", "NumpyKernel", "list_kernels", "open_kernel"]
