@@ -5,6 +5,7 @@ Float32 and int64, and float64 for what is too delicate for float32.
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Any
 
@@ -52,11 +53,10 @@ def unpack_array(code: int, data: bytes) -> Any:
     if len(data) < start:
         raise CodecError("an array ends within its shape: the bytes are truncated")
     shape = struct.unpack_from(f"<{data[0]}I", data, 1)
-    expected = dtype.itemsize * int(np.prod(shape, dtype=object))
+    expected = dtype.itemsize * math.prod(shape)
     if len(data) - start != expected:
         raise CodecError(f"an array of shape {shape} has {len(data) - start} bytes, not {expected}")
-    values = np.frombuffer(data, dtype=dtype.newbyteorder("<"), offset=start).reshape(shape)
     # Within a message the numbers stand at any byte; BLAS would copy unaligned ones at each use.
-    array = np.require(values, dtype, ["C", "A"])
+    array = np.frombuffer(data, dtype.newbyteorder("<"), offset=start).astype(dtype).reshape(shape)
     array.flags.writeable = False
     return array
