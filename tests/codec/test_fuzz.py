@@ -123,7 +123,7 @@ def in_place_of_a(ext: msgpack.ExtType) -> bytes:
     return signed(msgpack.packb(record))
 
 
-@pytest.mark.parametrize("code", [0, 3, 5, 127])
+@pytest.mark.parametrize("code", [0, 5, 127])
 def test_other_extension_types(code: int) -> None:
     with pytest.raises(CodecError, match=f"extension type {code}"):
         Adapter.from_bytes(in_place_of_a(msgpack.ExtType(code, b"\1\0\0\0\0")))

@@ -21,6 +21,7 @@ from lorabank.types.checks import (
     check_text,
 )
 from lorabank.types.hyperparameters import Hyperparameters
+from lorabank.types.mixture import ExpertState
 from lorabank.types.pattern import ARM_PARAMETERS, OBJECTIVES, Pattern
 from lorabank.types.skill import SCALINGS
 from lorabank.types.solver import RlsState
@@ -87,6 +88,8 @@ class Adapter:
         pending: the last update's episode, not scored yet.
         trial: a shadow trial in progress.
         rls: what the "rls" solver remembers; None before its first update, and for "sgd".
+        experts: which experts of a population predict this user well. What the weights give is
+            then the input of none but the user's own chain: see `docs/experts.md`.
         kernel: computes `transform` and updates; not part of `to_bytes`. An engine sets its own.
     """
 
@@ -105,6 +108,7 @@ class Adapter:
     pending: Pattern | None = None
     trial: Trial | None = None
     rls: RlsState | None = None
+    experts: ExpertState | None = None
     kernel: Kernel = field(default=NUMPY, repr=False, metadata={"stored": False})
     scale: float = field(init=False)
 

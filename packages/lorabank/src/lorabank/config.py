@@ -7,7 +7,9 @@ from typing import Any, Literal, TypeAlias
 
 from lorabank.adapter import Objective, Scaling
 from lorabank.errors import InvalidInputError
+from lorabank.mixture_config import MixtureConfig
 from lorabank.numerics.contrastive import Calibration
+from lorabank.population_config import NeighbourConfig, PopulationConfig, ResidualConfig
 from lorabank.types.checks import (
     check_choice,
     check_count,
@@ -20,6 +22,22 @@ from lorabank.types.pattern import ARM_PARAMETERS, OBJECTIVES
 from lorabank.types.query import HALF_LIFE
 from lorabank.types.skill import SCALINGS
 from lorabank.types.space import EmbeddingSpace
+
+__all__ = [
+    "ContrastiveConfig",
+    "EngineConfig",
+    "EwcConfig",
+    "MixtureConfig",
+    "NeighbourConfig",
+    "OutboxConfig",
+    "PopulationConfig",
+    "PriorConfig",
+    "QueryConfig",
+    "ReplayConfig",
+    "ResidualConfig",
+    "SuccessConfig",
+    "TrialConfig",
+]
 
 Solver: TypeAlias = Literal["sgd", "rls"]
 SOLVERS = ("sgd", "rls")
@@ -338,6 +356,8 @@ class EngineConfig:
     outbox: OutboxConfig = field(default_factory=OutboxConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
+    population: PopulationConfig = field(default_factory=PopulationConfig)
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
     solver: Solver = "sgd"
     rls: RlsConfig = field(default_factory=RlsConfig)
 
