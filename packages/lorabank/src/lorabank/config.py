@@ -7,7 +7,9 @@ from typing import Any, Literal, TypeAlias
 
 from lorabank.adapter import Objective, Scaling
 from lorabank.errors import InvalidInputError
+from lorabank.mixture_config import MixtureConfig
 from lorabank.numerics.contrastive import Calibration
+from lorabank.population_config import NeighbourConfig, PopulationConfig, ResidualConfig
 from lorabank.types.checks import (
     check_choice,
     check_count,
@@ -20,6 +22,22 @@ from lorabank.types.pattern import ARM_PARAMETERS, OBJECTIVES
 from lorabank.types.query import HALF_LIFE
 from lorabank.types.skill import SCALINGS
 from lorabank.types.space import EmbeddingSpace
+
+__all__ = [
+    "ContrastiveConfig",
+    "EngineConfig",
+    "EwcConfig",
+    "MixtureConfig",
+    "NeighbourConfig",
+    "OutboxConfig",
+    "PopulationConfig",
+    "PriorConfig",
+    "QueryConfig",
+    "ReplayConfig",
+    "ResidualConfig",
+    "SuccessConfig",
+    "TrialConfig",
+]
 
 Solver: TypeAlias = Literal["sgd", "rls"]
 SOLVERS = ("sgd", "rls")
@@ -314,6 +332,8 @@ class EngineConfig:
             threshold or number of steps, so hints on them are refused and no trials run. Nor is
             there EWC, the ridge and the information gathered so far being its memory.
         rls: settings of that solver.
+        kernel: what computes: "numpy", the name of an installed kernel, or "auto" for an installed
+            one if there is one. See `lorabank.open_kernel`.
     """
 
     space: EmbeddingSpace
@@ -327,6 +347,7 @@ class EngineConfig:
     seed: int = 0
     consolidate_every: float | None = None
     worker_threads: int = 2
+    kernel: str = "auto"
     contrastive: ContrastiveConfig = field(default_factory=ContrastiveConfig)
     ewc: EwcConfig = field(default_factory=EwcConfig)
     success: SuccessConfig = field(default_factory=SuccessConfig)
@@ -335,6 +356,8 @@ class EngineConfig:
     outbox: OutboxConfig = field(default_factory=OutboxConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
+    population: PopulationConfig = field(default_factory=PopulationConfig)
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
     solver: Solver = "sgd"
     rls: RlsConfig = field(default_factory=RlsConfig)
 
@@ -351,6 +374,7 @@ class EngineConfig:
         check_choice(self.scaling, "scaling", SCALINGS)
         check_choice(self.objective, "objective", OBJECTIVES)
         check_text(self.namespace, "namespace")
+        check_text(self.kernel, "kernel")
         if not isinstance(self.user_key_secret, bytes) or not 1 <= len(self.user_key_secret) <= 64:
             raise InvalidInputError("user_key_secret", "(hidden)", "1 to 64 bytes")
         check_count(self.seed, "seed")
