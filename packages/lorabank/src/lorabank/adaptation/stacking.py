@@ -24,6 +24,7 @@ from lorabank.numerics.contrastive import (
     row_losses,
 )
 from lorabank.types.arrays import AnyFloatArray, BoolArray, FloatArray, IntArray
+from lorabank.types.chance import Chance
 from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool
 from lorabank.types.mixture import ExpertState
@@ -56,7 +57,7 @@ def prepare_with_experts(
     config: EngineConfig,
     pool: ItemPool | None,
     experts: Experts | None,
-    rng: np.random.Generator,
+    rng: Chance,
 ) -> tuple[Batch, Mixing | None]:
     """A batch for the adapter, and what it says about the experts (None for "mse").
 
@@ -84,7 +85,7 @@ def _prepare_known(
     config: EngineConfig,
     pool: ItemPool,
     experts: Experts,
-    rng: np.random.Generator,
+    rng: Chance,
 ) -> tuple[ContrastiveBatch, Mixing]:
     items = feedback.items
     assert items is not None
@@ -142,7 +143,7 @@ def _recent_after(
     return (*newest, *recent)[: config.population.neighbours.window]
 
 
-def _draw(items: IntArray, pool: ItemPool, count: int, rng: np.random.Generator) -> _Field:
+def _draw(items: IntArray, pool: ItemPool, count: int, rng: Chance) -> _Field:
     """Drawn negatives, each once with its number of draws in the correction, and the targets."""
     if count < len(pool):
         drawn, times = np.unique(pool.sample(count, rng), return_counts=True)
