@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import TypeVar, TypeVarTuple
 
 import anyio
+import anyio.to_thread
 from numpy.typing import ArrayLike
 
 from lorabank.background import background
@@ -28,13 +30,18 @@ from lorabank.personalizer.receipt import ForgetReceipt
 from lorabank.personalizer.upkeep import Upkeep
 from lorabank.protocols import ReasoningBank
 from lorabank.stores import AdapterStore, StoreCounts, open_adapter_store
-from lorabank.types.arrays import FloatArray, as_matrix, as_vector
+from lorabank.types.arrays import FloatArray, as_array, as_matrix, as_vector
 from lorabank.types.checks import check_count, check_number, check_positive, check_text
 from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool
 from lorabank.types.skill import ConsolidationCriteria
 
 log = get_logger(__name__)
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+# Numbers that are looked at (or multiplied with) in well under the 5 ms for which the event loop
+# may be held up.
+INLINE_NUMBERS = 1 << 20
 
 
 class Personalizer:
@@ -64,6 +71,7 @@ class Personalizer:
         self._store = store
         self._items = items
         self._clock = clock
+        self._threads = anyio.CapacityLimiter(engine.config.worker_threads)
         self._locks = KeyedLocks()
         self._adapters = Adapters(engine, store, clock, capacity=hot_adapters, fresh_for=fresh_for)
         self._queue = StoreQueue(store, self._forget_again)
@@ -177,9 +185,10 @@ class Personalizer:
             StoreError: the store failed.
         """
         check_text(user_id, "user_id")
-        inputs = as_matrix(X, "X", self._engine.config.space.dim)
-        adapter = await self._adapters.to_serve(user_id, inputs.mean(axis=0))
-        return adapter.transform(X)
+        size = as_array(X, "X").size
+        context = await self._run(size, _mean_of, X, self._engine.config.space.dim)
+        adapter = await self._adapters.to_serve(user_id, context)
+        return await self._run(size * adapter.rank, adapter.transform, X)
 
     async def rank(
         self, user_id: str, context: ArrayLike, candidates: ArrayLike | None = None, k: int = 10
@@ -199,7 +208,11 @@ class Personalizer:
         check_text(user_id, "user_id")
         vector = as_vector(context, "context", self._engine.config.space.dim)
         adapter = await self._adapters.to_serve(user_id, vector)
-        return rank_candidates(adapter, vector, candidates, self._items, k)
+        size = 0 if self._items is None else self._items.vectors.size
+        if candidates is not None:
+            given = as_array(candidates, "candidates")
+            size = given.size * (1 if given.ndim == 2 else len(vector))
+        return await self._run(size, rank_candidates, adapter, vector, candidates, self._items, k)
 
     async def forget(self, user_id: str) -> ForgetReceipt:
         """Remove everything of a user, look whether it is gone, and say so.
@@ -247,8 +260,20 @@ class Personalizer:
         """Counts of the engine since opening, and of the store."""
         return self._engine.stats(), await self._store.counts()
 
+    async def _run(self, work: int, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        """Small work stays inline; more goes to a worker thread."""
+        if work <= INLINE_NUMBERS:
+            return function(*arguments)
+        return await anyio.to_thread.run_sync(function, *arguments, limiter=self._threads)
+
     async def _forget_again(self, key: str) -> None:
         await self._forgetter.forget_again(key)
+
+
+def _mean_of(X: ArrayLike, dim: int) -> FloatArray:
+    """Stands for what the user likes now, if no more is known."""
+    mean: FloatArray = as_matrix(X, "X", dim).mean(axis=0)
+    return mean
 
 
 @asynccontextmanager
