@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+import msgpack
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,8 @@ from tests.support.streams import config_of, new_adapter
 
 from lorabank.adapter import Adapter
 from lorabank.codec import decode, encode
+from lorabank.codec.arrays import pack_array
+from lorabank.codec.records import to_record
 from lorabank.errors import CodecError
 from lorabank.types.hyperparameters import Hints
 from lorabank.types.pattern import Pattern
@@ -45,6 +49,16 @@ def test_an_adapter_is_read_back_bit_by_bit(adapter: Adapter) -> None:
     data = adapter.to_bytes()
     assert_same_bits(adapter, Adapter.from_bytes(data))
     assert Adapter.from_bytes(data).to_bytes() == data
+
+
+@laws
+@given(adapters())
+def test_bytes_from_before_there_were_experts_are_read(adapter: Adapter) -> None:
+    """As earlier versions wrote them: without the last field."""
+    old = replace(adapter, experts=None)
+    body = msgpack.packb(to_record(old)[:-1], default=pack_array, strict_types=True)
+    data = old.to_bytes()[:6] + zlib.crc32(body).to_bytes(4, "little") + body
+    assert_same_bits(Adapter.from_bytes(data), old)
 
 
 @laws

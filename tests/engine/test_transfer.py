@@ -24,9 +24,9 @@ from lorabank import (
 )
 from lorabank import LoRAPersonalizationEngine as Engine
 from lorabank.adapter import lora_scale
-from lorabank.consolidation.proof import Candidate, prove
-from lorabank.consolidation.rows import collect_rows, split_users
-from lorabank.consolidation.tasks import MseTask
+from lorabank.population.proof import Candidate, prove
+from lorabank.population.rows import collect_rows, split_users
+from lorabank.population.tasks import MseTask
 from lorabank.numerics.contrastive import Calibration
 from lorabank.numerics.mse import MseBatch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from lorabank.adapter import BASELINES, Adapter, Scaling, Trial, TrialArm
 from lorabank.numerics.ewc import empty_importance
 from lorabank.types.arrays import FloatArray
 from lorabank.types.hyperparameters import Hints, Hyperparameters
+from lorabank.types.mixture import ExpertState, Mixture
 from lorabank.types.pattern import ARM_PARAMETERS, ArmOutcome, Outcome, Pattern, TrialOutcome
 from lorabank.types.skill import Evidence, Prior, Skill
 from lorabank.types.space import EmbeddingSpace
@@ -113,7 +115,19 @@ def adapters(draw: st.DrawFn) -> Adapter:
         anchor=draw(st.none() | _anchors(objective, rank, dim)),
         pending=draw(st.none() | patterns),
         trial=draw(st.none() | _trials(rank, dim)),
+        experts=draw(st.none() | expert_states()),
     )
+
+
+@st.composite
+def expert_states(draw: st.DrawFn) -> ExpertState:
+    recent = tuple(draw(st.lists(counts, max_size=20)))
+    if draw(st.booleans()):
+        return ExpertState(recent)
+    raw = draw(st.lists(st.floats(1e-9, 1), min_size=1, max_size=9))
+    mixture_weights = tuple(value / math.fsum(raw) for value in raw)
+    mixture = Mixture(draw(st.floats(-1e9, 1e9)), mixture_weights, draw(counts))
+    return ExpertState(recent, draw(names), mixture)
 
 
 @st.composite

@@ -20,6 +20,7 @@ from lorabank.types.checks import (
     check_text,
 )
 from lorabank.types.hyperparameters import Hyperparameters
+from lorabank.types.mixture import ExpertState
 from lorabank.types.pattern import ARM_PARAMETERS, OBJECTIVES, Pattern
 from lorabank.types.skill import SCALINGS
 from lorabank.types.space import EmbeddingSpace
@@ -84,6 +85,8 @@ class Adapter:
         anchor: EWC++ state; None if EWC is switched off.
         pending: the last update's episode, not scored yet.
         trial: a shadow trial in progress.
+        experts: which experts of a population predict this user well. What the weights give is
+            then the input of none but the user's own chain: see `docs/experts.md`.
     """
 
     user_id: str
@@ -100,6 +103,7 @@ class Adapter:
     anchor: Anchor | None = None
     pending: Pattern | None = None
     trial: Trial | None = None
+    experts: ExpertState | None = None
     scale: float = field(init=False)
 
     def __post_init__(self) -> None:

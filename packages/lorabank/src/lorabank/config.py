@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from lorabank.adapter import Objective, Scaling
 from lorabank.errors import InvalidInputError
+from lorabank.mixture_config import MixtureConfig
 from lorabank.numerics.contrastive import Calibration
+from lorabank.population_config import NeighbourConfig, PopulationConfig, ResidualConfig
 from lorabank.types.checks import (
     check_choice,
     check_count,
@@ -18,6 +20,22 @@ from lorabank.types.hyperparameters import Hyperparameters
 from lorabank.types.pattern import ARM_PARAMETERS, OBJECTIVES
 from lorabank.types.skill import SCALINGS
 from lorabank.types.space import EmbeddingSpace
+
+__all__ = [
+    "ContrastiveConfig",
+    "EngineConfig",
+    "EwcConfig",
+    "MixtureConfig",
+    "NeighbourConfig",
+    "OutboxConfig",
+    "PopulationConfig",
+    "PriorConfig",
+    "QueryConfig",
+    "ReplayConfig",
+    "ResidualConfig",
+    "SuccessConfig",
+    "TrialConfig",
+]
 
 MINUTES = 60.0
 MEBIBYTE = 1 << 20
@@ -291,6 +309,8 @@ class EngineConfig:
     outbox: OutboxConfig = field(default_factory=OutboxConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
+    population: PopulationConfig = field(default_factory=PopulationConfig)
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
 
     def __post_init__(self) -> None:
         if not isinstance(self.space, EmbeddingSpace):

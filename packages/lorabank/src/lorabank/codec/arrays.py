@@ -1,4 +1,4 @@
-"""The closed extension types: little-endian float32 and int64 arrays of one or two dimensions."""
+"""The closed extension types: little-endian arrays of float32, int64 or int32, 1-d or 2-d."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ import numpy as np
 
 from lorabank.errors import CodecError
 
-_CODES: dict[np.dtype[Any], int] = {np.dtype(np.float32): 1, np.dtype(np.int64): 2}
+_CODES: dict[np.dtype[Any], int] = {
+    np.dtype(np.float32): 1,
+    np.dtype(np.int64): 2,
+    np.dtype(np.int32): 3,
+}
 _DTYPES = {code: dtype for dtype, code in _CODES.items()}
 
 
@@ -18,11 +22,12 @@ def pack_array(value: object) -> msgpack.ExtType:
     """msgpack's ``default`` hook.
 
     Raises:
-        CodecError: anything but a float32 or int64 array of one or two dimensions.
+        CodecError: anything but a float32, int64 or int32 array of one or two dimensions.
     """
     if not isinstance(value, np.ndarray) or value.dtype not in _CODES or value.ndim not in (1, 2):
         raise CodecError(
-            f"can't encode {type(value).__name__}: only float32 and int64 arrays and plain data"
+            f"can't encode {type(value).__name__}: only plain data and arrays of "
+            "float32, int64 or int32"
         )
     header = struct.pack(f"<B{value.ndim}I", value.ndim, *value.shape)
     little = value.astype(value.dtype.newbyteorder("<"), copy=False)

@@ -17,7 +17,7 @@ T = TypeVar("T")
 FORMAT_VERSION = 1
 _MAGIC = b"LoRA"
 _HEADER = struct.Struct("<4sBBI")
-_KINDS = {"adapter": 1, "pattern": 2, "skill": 3, "feedback": 4}
+_KINDS = {"adapter": 1, "pattern": 2, "skill": 3, "feedback": 4, "population": 5}
 
 
 def encode(value: Any, kind: str) -> bytes:

@@ -21,6 +21,8 @@ from lorabank.errors import CodecError
 T = TypeVar("T")
 Converter: TypeAlias = Callable[[Any, str], Any]
 _SCALARS = (bool, int, float, str)
+# Fields that were appended since the format was first written, by the name of the record.
+APPENDED = {"Adapter": 1}
 _PLAIN = frozenset([*_SCALARS, np.ndarray])
 
 
@@ -38,16 +40,19 @@ def to_record(value: Any) -> Any:
 
 
 def from_record(cls: type[T], record: Any) -> T:
-    """Build a dataclass from what `to_record` made of one.
+    """Build a dataclass from what `to_record` made of one, now or in an earlier version.
+
+    Later versions append fields with defaults: where a record ends before them, they keep these.
 
     Raises:
         CodecError: a value of another type, or a wrong number of fields.
         InvalidInputError: the dataclass's own checks.
     """
     schema = _schema(cast("Any", cls))
-    if not isinstance(record, list) or len(record) != len(schema):
+    least = len(schema) - APPENDED.get(cls.__name__, 0)
+    if not isinstance(record, list) or not least <= len(record) <= len(schema):
         raise CodecError(f"{cls.__name__} needs {len(schema)} fields: the bytes are damaged")
-    pairs = zip(schema, record, strict=True)
+    pairs = zip(schema, record, strict=False)
     return cls(**{name: convert(value, name) for (name, convert), value in pairs})
 
 

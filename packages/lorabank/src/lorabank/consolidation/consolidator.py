@@ -13,13 +13,13 @@ import numpy as np
 from lorabank.adapter import lora_scale
 from lorabank.clock import Clock
 from lorabank.config import EngineConfig
-from lorabank.consolidation.proof import Candidate, mean_loss, prove
 from lorabank.consolidation.report import ConsolidationReport, Progress, SkillReport
-from lorabank.consolidation.rows import Split, collect_rows, members, split_users
-from lorabank.consolidation.tasks import ContrastiveTask, MseTask, Task
-from lorabank.consolidation.training import Schedule, fit_epochs
 from lorabank.errors import BankRejectedError, CapabilityError
 from lorabank.numerics.lora import Matrices, initial_matrices
+from lorabank.population.proof import Candidate, mean_loss, prove
+from lorabank.population.rows import Split, collect_rows, members, split_users
+from lorabank.population.tasks import ContrastiveTask, MseTask, Task
+from lorabank.population.training import Schedule, fit_epochs
 from lorabank.protocols import ReasoningBank
 from lorabank.types.arrays import BoolArray, IntArray
 from lorabank.types.feedback import Feedback

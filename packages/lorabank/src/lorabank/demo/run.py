@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio.to_thread
 
@@ -16,6 +16,7 @@ from lorabank.demo.assemble import WithBank, assemble
 from lorabank.demo.clock import ticking
 from lorabank.demo.data import Data
 from lorabank.demo.protocol import Protocol, batches_in_time, make_protocol
+from lorabank.demo.rate import choose_rate
 from lorabank.demo.replay import Replay, Replayed
 from lorabank.demo.results import Run
 from lorabank.demo.scoring import score_all
@@ -61,6 +62,9 @@ async def run(data: Data, settings: DemoSettings, on_progress: OnProgress) -> Ru
     with watch.stage("tune"):
         protocol = await anyio.to_thread.run_sync(make_protocol, data, settings)
         tuned = await anyio.to_thread.run_sync(tune, protocol, settings)
+        config = engine_config(settings, data.space, tuned.identity, "tuning")
+        rate = await anyio.to_thread.run_sync(choose_rate, protocol, settings, config)
+        settings = replace(settings, online=replace(settings.online, learning_rate=rate))
     pool = ItemPool(data.vectors, protocol.popularity, sampling_power=1.0)
     with_bank = await _with_bank(data, protocol, settings, tuned, pool, watch)
     without = await _without_bank(data, protocol, settings, tuned, pool, watch)

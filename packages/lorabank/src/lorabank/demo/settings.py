@@ -23,8 +23,6 @@ from lorabank.types.space import EmbeddingSpace
 LEAST_USERS = 50
 # Seconds; so generous that no result depends on how busy the machine is.
 GENEROUS = 600.0
-# From 0.3 on, held-out past users who start from a prior lose some ranking, and hints may multiply
-# the rate (x4, and two steps): this leaves room for that.
 ONLINE = Hyperparameters(learning_rate=0.03, clip_threshold=1.0, ewc_strength=1e-3)
 
 
@@ -42,6 +40,7 @@ class DemoSettings:
         window, decay: of the context.
         rank: of the adapters.
         online: hyperparameters of the online updates.
+        online_rates: learning rates to choose from on past users; none: that of ``online``.
         tuning_events, calibration_events: of each past user, to choose and to calibrate on.
         groups: of similar users, beside everyone, that consolidation may find.
     """
@@ -57,6 +56,7 @@ class DemoSettings:
     decays: tuple[float, ...] = (0.7, 0.85, 1.0)
     rank: int = 32
     online: Hyperparameters = ONLINE
+    online_rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3)
     tuning_events: int = 12
     calibration_events: int = 4
     groups: int = 8
@@ -79,6 +79,8 @@ class DemoSettings:
 def quick(settings: DemoSettings) -> DemoSettings:
     """The same users, each with the first few events alone, no groups beside everyone, less tuning.
 
+    The online learning rate is not chosen, but given.
+
     With fewer users instead, the gain could not be proved, and no weights would be passed on.
     """
     return replace(
@@ -89,6 +91,7 @@ def quick(settings: DemoSettings) -> DemoSettings:
         tuning_events=2,
         calibration_events=2,
         groups=0,
+        online_rates=(),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Self
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import numpy as np
 from anyio.abc import TaskGroup, TaskStatus
 from numpy.typing import ArrayLike
@@ -33,8 +34,10 @@ from lorabank.errors import (
     EngineClosedError,
     InvalidInputError,
 )
+from lorabank.experts import BoundExperts
 from lorabank.logs import get_logger
 from lorabank.outbox import DeliveryReport
+from lorabank.population import Population
 from lorabank.protocols import ReasoningBank
 from lorabank.replay import ExperienceReplay
 from lorabank.skills import fitting_skills
@@ -87,6 +90,7 @@ class LoRAPersonalizationEngine:
         self._items = items
         self._clock = clock or Clock()
         self._bank_at_start = bank
+        self._experts: BoundExperts | None = None
         self._connection: Connection | None = None
         self._tasks: TaskGroup | None = None
         self._tally = Tally()
@@ -95,7 +99,7 @@ class LoRAPersonalizationEngine:
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
             raise EngineClosedError("the engine is already open: enter it once")
-        threads = anyio.CapacityLimiter(self.config.worker_threads)
+        threads = self._threads = anyio.CapacityLimiter(self.config.worker_threads)
         self._updater = Updater(self.config, self._items, self.replay, self._clock, threads)
         self._consolidator = Consolidator(self.config, self._items, self._clock, threads)
         self._tasks = await anyio.create_task_group().__aenter__()
@@ -199,6 +203,46 @@ class LoRAPersonalizationEngine:
         """ "disconnected", "connected" or "degraded"."""
         return state_of(self._connection)
 
+    # ---- the population -------------------------------------------------------------------
+
+    @property
+    def population(self) -> Population | None:
+        """What many users share and every user is served with, or None."""
+        return None if self._experts is None else self._experts.population
+
+    @property
+    def experts(self) -> BoundExperts | None:
+        """The population's experts bound to the pool of items, or None."""
+        return self._experts
+
+    async def use_population(self, population: Population | None) -> None:
+        """Serve and update every user with these experts from now on; None: with none.
+
+        With ``config.mixture.enabled=False`` it is checked, and then left unused. Updates in
+        flight finish with the population that they began with.
+
+        Raises:
+            InvalidInputError: it is of another space or pool, or the objective is not
+                "contrastive".
+            EngineClosedError: the engine is not open.
+        """
+        self._require_open()
+        if population is None:
+            self._experts = None
+            return
+        if self.config.objective != "contrastive" or self._items is None:
+            raise InvalidInputError(
+                "population", self.config.objective, "the contrastive objective with items="
+            )
+        if population.space != self.config.space:
+            raise InvalidInputError("population", str(population.space), str(self.config.space))
+        if not self.config.mixture.enabled:
+            return
+        arguments = (population, self._items, self.config.mixture)
+        self._experts = await anyio.to_thread.run_sync(
+            BoundExperts, *arguments, limiter=self._threads
+        )
+
     # ---- adapters -------------------------------------------------------------------------
 
     async def create_adapter(self, user_id: str, *, context: ArrayLike | None = None) -> Adapter:
@@ -207,7 +251,8 @@ class LoRAPersonalizationEngine:
         Args:
             user_id: any non-empty text. It never reaches a bank; its keyed hash does.
             context: what the user likes, (dim,), as far as known. With a bank connected, the
-                skill that fits it best gives the starting weights. None starts as the identity.
+                skill that fits it best gives the starting weights. None starts as the identity,
+                and so does everyone who stands on a population's shared adapter.
 
         Raises:
             InvalidInputError: an empty user_id, or a context of wrong dim or with NaN.
@@ -215,8 +260,10 @@ class LoRAPersonalizationEngine:
         """
         self._require_open()
         key = user_key(user_id, self.config.user_key_secret)
+        vector = None
         if context is not None:
             vector = as_vector(context, "context", self.config.space.dim)
+        if vector is not None and not self._stands_on_shared():
             for skill in await self._fitting_skills(vector):
                 self._tally.skills_used += 1
                 return adapter_from_skill(self.config, user_id, skill)
@@ -249,10 +296,12 @@ class LoRAPersonalizationEngine:
             raise InvalidInputError("feedback", feedback, "a Feedback")
         connection = self._connection
         if connection is None:
-            result = await self._updater.update(adapter, feedback, None, commit)
+            result = await self._updater.update(adapter, feedback, None, commit, self._experts)
         else:
             with connection.update_in_flight():
-                result = await self._updater.update(adapter, feedback, connection, commit)
+                result = await self._updater.update(
+                    adapter, feedback, connection, commit, self._experts
+                )
         self._tally.updates += 1
         return result
 
@@ -373,6 +422,11 @@ class LoRAPersonalizationEngine:
         return self._tally.stats(self._connection, self.replay, self.bank_state)
 
     # ---- inside ---------------------------------------------------------------------------
+
+    def _stands_on_shared(self) -> bool:
+        """A skill's weights on top of the shared adapter would do the same thing twice."""
+        experts = self._experts
+        return experts is not None and experts.base_expert.adapter is not None
 
     async def _experiences(self) -> Mapping[str, Sequence[Feedback]]:
         return self.replay.snapshot(self._clock.wall())

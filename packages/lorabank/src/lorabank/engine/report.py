@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
+from lorabank.adaptation.mixing import MixtureReport
 from lorabank.adapter import Adapter
 from lorabank.engine.inquiry import CacheState
 from lorabank.types.hyperparameters import Hyperparameters, Selection
@@ -79,6 +80,9 @@ class UpdateReport:
         seconds: per phase.
         drift, anchor_moved: of EWC++.
         in_trial: whether shadow arms ran beside it.
+        mixture: how the experts of the population did on the batch, before it was learned; None
+            without a population, or for feedback that does not say which items of the pool it is
+            about.
     """
 
     loss_before: float
@@ -97,6 +101,7 @@ class UpdateReport:
     drift: bool
     anchor_moved: bool
     in_trial: bool
+    mixture: MixtureReport | None = None
 
     @property
     def improvement(self) -> float:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lorabank.consolidation.tasks import Task
 from lorabank.numerics.contrastive import Calibration
 from lorabank.numerics.lora import Matrices
+from lorabank.population.tasks import Task
 from lorabank.statistics.student import student_quantile
 from lorabank.types.arrays import AnyFloatArray, IntArray
 from lorabank.types.skill import Evidence

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from lorabank.config import PriorConfig
-from lorabank.consolidation.tasks import Task
 from lorabank.numerics.adam import Adam, cosine_rate
 from lorabank.numerics.clipping import clip_jointly
 from lorabank.numerics.lora import Matrices
+from lorabank.population.tasks import Task
 from lorabank.types.arrays import IntArray
 
 # Far above any healthy gradient: it only keeps one odd minibatch from wrecking Adam's moments.
