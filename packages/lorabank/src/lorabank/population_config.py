@@ -9,6 +9,8 @@ from lorabank.numerics.contrastive import Calibration
 from lorabank.types.checks import check_count, check_number, check_positive
 
 MEBIBYTE = 1 << 20
+# The shared adapter learns its own scale, so these only have to be of the right order.
+TRAINING = Calibration(tau=4.0, prior_weight=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +50,28 @@ class NeighbourConfig:
 
     Attributes:
         enabled: False counts none.
-        window: how many of a user's last liked items count.
-        decay: weight of an item against the one liked just after it, in (0, 1].
+        window: how many of a user's last liked items are looked up.
+        reach: how many likes apart two items may be to be counted as a pair. Far pairs weigh next
+            to nothing, but more pairs have enough users.
+        decays: to choose from on held-out users: weight of each further like in between, and of
+            an item looked up against the next newer one; in (0, 1].
         per_item: neighbours kept of each item, the strongest first.
         max_bytes: of the table.
     """
 
     enabled: bool = True
     window: int = 20
-    decay: float = 0.85
+    reach: int = 200
+    decays: tuple[float, ...] = (0.85, 0.7, 0.5, 0.95)
     per_item: int = 256
     max_bytes: int = 32 * MEBIBYTE
 
     def __post_init__(self) -> None:
-        for name in ("window", "per_item", "max_bytes"):
+        for name in ("window", "reach", "per_item", "max_bytes"):
             check_count(getattr(self, name), f"neighbours.{name}", low=1)
-        check_number(self.decay, "neighbours.decay", low=1e-6, high=1.0)
+        _check_choices(self.decays, "neighbours.decays")
+        for decay in self.decays:
+            check_number(decay, "neighbours.decays", low=1e-6, high=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +91,7 @@ class PopulationConfig:
 
     enabled: bool = True
     ranks: tuple[int, ...] = (32,)
-    training: Calibration | None = Calibration(tau=4.0, prior_weight=1.0)
+    training: Calibration | None = TRAINING
     min_users: int = 5
     max_rows_per_user: int = 512
     confidence: float = 0.95

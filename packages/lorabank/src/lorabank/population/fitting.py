@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from lorabank.config import ContrastiveConfig, PriorConfig
+from lorabank.population.fit import Fit
+from lorabank.population.ground import Ground, make_ground
 from lorabank.population.model import IDENTITY, Expert, Population
-from lorabank.population.report import PopulationProgress, PopulationReport
+from lorabank.population.recorder import OnPopulationProgress
+from lorabank.population.report import PopulationReport
 from lorabank.population.rows import Rows
 from lorabank.population_config import PopulationConfig
 from lorabank.types.items import ItemPool
 from lorabank.types.space import EmbeddingSpace
-
-OnPopulationProgress = Callable[[PopulationProgress], None]
 
 
 def fit_population(
@@ -49,9 +50,39 @@ def fit_population(
 
     Returns:
         The population, with the calibrated identity alone if there are too few users for more.
+
+    Raises:
+        InvalidInputError: rows without items, of another dimension, or with items not in the pool.
     """
-    settings = config or PopulationConfig()
-    calibration = settings.training or (contrastive or ContrastiveConfig()).calibration
+    settings, schedule = config or PopulationConfig(), prior or PriorConfig()
+    likes = contrastive or ContrastiveConfig()
+    ground = make_ground(rows, pool, settings, schedule, likes)
+    reason = _too_little(ground, schedule.min_users)
+    if reason:
+        return _identity_alone(ground, space, likes, reason)
+    fit = Fit(ground, settings, schedule, likes, seed, on_progress, check or _go_on)
+    return fit.run(space, groups or {})
+
+
+def _go_on() -> None:
+    """Never cancels."""
+
+
+def _too_little(ground: Ground, min_users: int) -> str:
+    """Why nothing can be trained, or nothing."""
+    likers = ground.rows.users_of(ground.liked)
+    split = ground.split.within(likers)
+    least = min(int(part.sum()) for part in (split.fit, split.stop, split.proof))
+    if least < min_users:
+        return f"too few users to train and to prove: {least} in one part, {min_users} needed"
+    return ""
+
+
+def _identity_alone(
+    ground: Ground, space: EmbeddingSpace, contrastive: ContrastiveConfig, reason: str
+) -> tuple[Population, PopulationReport]:
+    calibration = contrastive.calibration
     identity = Expert(IDENTITY, None, False, calibration.tau, calibration.prior_weight)
-    population = Population(space, len(pool), (), None, None, (identity,), ())
-    return population, PopulationReport(0, 0, (), {}, {}, {}, "not trained yet")
+    population = Population(space, len(ground.pool), (), None, None, (identity,), ())
+    users, events = len(ground.rows.keys), int(ground.liked.sum())
+    return population, PopulationReport(users, events, (), {}, {}, {}, reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,9 +95,7 @@ class ItemToItem:
             result[part] = self._block(recent[part], column, width)
         return result
 
-    def _block(
-        self, recent: IntArray, column: IntArray | None, width: int
-    ) -> NDArray[np.floating[Any]]:
+    def _block(self, recent: IntArray, column: IntArray | None, width: int) -> FloatArray:
         """Gather the rows of all recent items, and add up what falls on the same place."""
         row, age = np.nonzero(recent >= 0)
         anchor = recent[row, age]
@@ -108,8 +106,9 @@ class ItemToItem:
             target = column[target]
             wanted = target >= 0
             which, target, values = which[wanted], target[wanted], values[wanted]
-        flat = np.bincount(row[which] * width + target, values, minlength=len(recent) * width)
-        return flat.reshape(len(recent), width)
+        place = row[which] * width + target
+        sums = np.bincount(place, values, minlength=len(recent) * width).astype(np.float32)
+        return sums.reshape(len(recent), width)
 
 
 def _columns(candidates: IntArray, size: int) -> IntArray:

@@ -21,7 +21,7 @@ def recent_likes(
         int64 (n, window), newest first, padded with -1.
     """
     likes = np.flatnonzero(liked)
-    before = np.cumsum(liked) - liked
+    before: IntArray = np.cumsum(liked) - liked
     place = before[positions][:, None] - 1 - np.arange(window)
     row = likes[np.maximum(place, 0)] if len(likes) else np.zeros_like(place)
     same = (place >= 0) & (user[row] == user[positions][:, None])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,16 +33,19 @@ def fit_epochs(
     schedule: Schedule,
     config: PriorConfig,
     rng: np.random.Generator,
+    check: Callable[[], object] = lambda: None,
 ) -> Iterator[Matrices]:
     """Train on the rows at ``positions``, giving the weights after each epoch.
 
-    The learning rate falls to zero along a cosine over all epochs.
+    The learning rate falls to zero along a cosine over all epochs. ``check`` is called before each
+    minibatch, and may raise.
     """
     adam, m, step = Adam(), start, 0
     total = schedule.epochs * -(-len(positions) // config.batch)
     for _ in range(schedule.epochs):
         order = rng.permutation(positions)
         for begin in range(0, len(order), config.batch):
+            check()
             batch = task.minibatch(order[begin : begin + config.batch], rng)
             _, dA, dB = batch.gradient(m)
             clip_jointly(dA, dB, CLIP)
