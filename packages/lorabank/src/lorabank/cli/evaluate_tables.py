@@ -61,10 +61,10 @@ def _learning(report: Report) -> Table:
     curve = report.curve
     table = _table(
         f"\nLearning, harm and cost ({curve.users} users, first {curve.horizon} events)",
-        f"area: mean NLL of the first {curve.horizon} events against {best.name.strip()}, the most\n"
-        "likely method without a bank on past users. target: events until the gain on\n"
-        f"popularity is what that method reaches by event {curve.horizon}. harmed: % of users beyond"
-        "\nthe 5 % of chance, by NLL and nDCG. ms: per event. bytes: per user.",
+        f"area: mean NLL of the first {curve.horizon} events against {best.name.strip()},\n"
+        "the most likely method without a bank on past users. target: events until\n"
+        f"the gain on popularity is what that method reaches by event {curve.horizon}. harmed: %\n"
+        "of users beyond the 5 % of chance, by NLL and nDCG. ms: per event.",
     )
     table.add_column("method", no_wrap=True)
     for title in ("area", "target", "harmed", "fit s", "ms", "bytes"):

@@ -10,9 +10,12 @@ import numpy as np
 
 from lorabank.evaluation.choosing import HeldOut
 from lorabank.evaluation.ground import Ground, make_ground
-from lorabank.evaluation.measures.drift import Drift
+from lorabank.evaluation.measures.bound import Bound, largest_excess
+from lorabank.evaluation.measures.drift import Drift, after_drift
 from lorabank.evaluation.measures.events import measure
-from lorabank.evaluation.methods.registry import METHODS, Method
+from lorabank.evaluation.methods.base import Served
+from lorabank.evaluation.methods.mixture import Mixed
+from lorabank.evaluation.methods.registry import EVERYTHING, METHODS, Method
 from lorabank.evaluation.methods.workshop import Workshop
 from lorabank.evaluation.metrics import EventScores
 from lorabank.evaluation.settings import EvaluateSettings
@@ -44,14 +47,6 @@ class Outcome:
     fit_seconds: float
     serve_seconds: float
     bytes_per_user: float
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """Of the mixture: the largest total excess NLL of a user over the identity, and ln(1/w0)."""
-
-    largest: float
-    allowed: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,15 +87,22 @@ def run(
     )
     workshop = Workshop(ground)
     chosen = [method for method in methods if dataset.clock or not method.clock]
-    outcomes = {}
+    outcomes: dict[str, Outcome] = {}
+    served: dict[str, Served] = {}
     for place, method in enumerate(chosen):
         tell("methods", place, len(chosen))
-        outcomes[method.key] = _outcome(method, workshop, view)
+        served[method.key], outcomes[method.key] = _outcome(method, workshop, view)
     tell("methods", len(chosen), len(chosen))
-    return Run(seed, split, view, ground, outcomes, time.process_time() - begun)
+    mixed = served.get(EVERYTHING)
+    bound: Bound | None = None
+    drift: tuple[Drift, ...] = ()
+    if isinstance(mixed, Mixed):
+        bound = largest_excess(mixed, view, outcomes[EVERYTHING].events)
+        drift = after_drift(mixed, view, settings.resamples)
+    return Run(seed, split, view, ground, outcomes, time.process_time() - begun, bound, drift)
 
 
-def _outcome(method: Method, workshop: Workshop, view: View) -> Outcome:
+def _outcome(method: Method, workshop: Workshop, view: View) -> tuple[Served, Outcome]:
     started = time.process_time()
     served = method.fit(workshop)
     fitted = time.process_time()
@@ -109,7 +111,7 @@ def _outcome(method: Method, workshop: Workshop, view: View) -> Outcome:
     ground = workshop.ground
     flat = np.zeros_like(ground.log_prior)
     held_out = HeldOut(ground, served.logits(ground.choose), flat)
-    return Outcome(
+    return served, Outcome(
         method=method,
         events=events,
         held_out_nll=held_out.nll(UNCHANGED),

@@ -46,10 +46,11 @@ class View:
             self._contexts[decay] = mean_of(self.recent, self.items, decay)
         return self._contexts[decay]
 
-    def chunks(self, rows: IntArray | None = None) -> list[IntArray]:
-        """Positions of all events, or of ``rows``, in parts that are scored at once."""
+    def chunks(self, rows: IntArray | None = None, step: int = 1) -> list[IntArray]:
+        """Positions of all events, or of ``rows``, in parts that are scored at once; ``step``
+        matrices of events times items are held."""
         positions = np.arange(len(self)) if rows is None else rows
-        size = max(1, CELLS // len(self.items))
+        size = max(1, CELLS // (step * len(self.items)))
         return [positions[start : start + size] for start in range(0, len(positions), size)]
 
     def mask(self, rows: IntArray, scores: AnyFloatArray) -> None:

@@ -7,15 +7,23 @@ from dataclasses import dataclass
 
 from lorabank.evaluation.methods.base import Served
 from lorabank.evaluation.methods.filters import fit_nlms, fit_ridge
+from lorabank.evaluation.methods.hinted import fit_default, fit_hinted, fit_random_hints
 from lorabank.evaluation.methods.history import fit_blend, fit_history, fit_likely_blend
 from lorabank.evaluation.methods.linear import fit_linear
+from lorabank.evaluation.methods.mixture import fit_mixture
 from lorabank.evaluation.methods.neighbours import (
     fit_likely_neighbours,
     fit_neighbours,
     fit_neighbours_and_popularity,
 )
+from lorabank.evaluation.methods.parts import (
+    fit_neighbours_and_shared,
+    fit_residuals,
+    fit_shared,
+)
 from lorabank.evaluation.methods.personal import fit_personal
 from lorabank.evaluation.methods.popularity import fit_popularity, fit_recent_popularity
+from lorabank.evaluation.methods.shared import beside
 from lorabank.evaluation.methods.workshop import Workshop
 
 
@@ -38,6 +46,7 @@ class Method:
     clock: bool = False
 
 
+EVERYTHING = "everything"
 METHODS: tuple[Method, ...] = (
     Method("popularity", "popularity", False, lambda w: fit_popularity(w.ground)),
     Method(
@@ -72,4 +81,28 @@ METHODS: tuple[Method, ...] = (
     ),
     Method("user_nlms", "per-user NLMS", False, lambda w: fit_nlms(w.ground)),
     Method("user_ridge", "per-user ridge", False, lambda w: fit_ridge(w.ground)),
+    Method(
+        "user_default", "per-user, default rate", False, lambda w: fit_default(w.ground, w.identity)
+    ),
+    Method("hints", "hints only", True, lambda w: fit_hinted(w.ground, w.identity)),
+    Method("random_hints", "random hints", True, lambda w: fit_random_hints(w.ground, w.identity)),
+    Method("shared", "shared adapter", True, fit_shared),
+    Method("knn_shared", "item-kNN x shared", True, fit_neighbours_and_shared),
+    Method("residuals", "residuals only", True, fit_residuals),
+    Method(
+        "skills", "skills only", True, lambda w: fit_mixture(w.ground, w.with_groups("similar"))
+    ),
+    Method(
+        "random_groups",
+        "random groups",
+        True,
+        lambda w: fit_mixture(w.ground, w.with_groups("random")),
+    ),
+    Method(
+        "shuffled_bank",
+        "shuffled bank",
+        True,
+        lambda w: fit_mixture(w.ground, beside(w.plain, w.shuffled)),
+    ),
+    Method(EVERYTHING, "everything", True, lambda w: fit_mixture(w.ground, w.full)),
 )
