@@ -79,7 +79,7 @@ def test_losses_are_the_exact_ones_where_the_pool_is_scored_whole() -> None:
     _, mixing = prepared(new_adapter(experts=state), feedback, config_of())
     liked = feedback.reward >= 0.5
     recent = recent_of_rows(state.recent, feedback.items, liked, WINDOW)
-    logits = EXPERTS.all_logits(feedback.x, recent, None)
+    logits = EXPERTS.scorer.all_logits(feedback.x, recent, None)
     np.testing.assert_allclose(mixing.losses, exact_losses(logits, feedback), rtol=2e-4)
 
 
@@ -114,7 +114,7 @@ def test_drawn_negatives_are_those_of_sampled_softmax() -> None:
     _, mixing = prepared(new_adapter(), feedback, config, seed=11)
     draws = POOL.sample(25, np.random.default_rng(11))
     recent = recent_of_rows((), feedback.items, feedback.reward >= 0.5, WINDOW)
-    logits = EXPERTS.all_logits(feedback.x, recent, None).astype(np.float64)
+    logits = EXPERTS.scorer.all_logits(feedback.x, recent, None).astype(np.float64)
     for i, item in enumerate(feedback.items):
         others = draws[draws != item]
         corrected = logits[:, i, others] - np.log(25) - POOL.log_q[others]
@@ -181,7 +181,7 @@ def test_the_mixture_finds_the_expert_that_is_right() -> None:
         for i in range(60):
             recent = np.array([(adapter.experts or ExpertState()).recent], np.int64)
             x = rng.normal(size=(1, SPACE.dim)).astype(np.float32)
-            logits = EXPERTS.all_logits(x, recent, None)[place]
+            logits = EXPERTS.scorer.all_logits(x, recent, None)[place]
             item = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
             adapter = update(adapter, Feedback(x, items=item), config, i).adapter
         assert adapter.experts is not None

@@ -12,6 +12,7 @@ from lorabank_conformance.samples import NAMESPACE, Samples, outcome
 
 SPACE = EmbeddingSpace("tests", 8)
 MAKE = Samples(SPACE)
+LATER = 4e9  # unix seconds: every episode is older
 
 
 def pattern(number: int, **changes: Any) -> Pattern:

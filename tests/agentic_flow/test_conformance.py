@@ -10,8 +10,7 @@ import pytest
 from lorabank_agentic_flow import open_store
 from lorabank_conformance import Opener, PatternStoreConformance
 from tests.agentic_flow.raw import raw_client
-
-LATER = 4e9  # unix seconds: every episode is older
+from tests.agentic_flow.samples import LATER
 
 
 class TestStdio(PatternStoreConformance):

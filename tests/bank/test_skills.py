@@ -170,10 +170,10 @@ def test_objectives_are_never_mixed(make_pattern) -> None:
 
 def test_a_group_carries_the_hints_that_helped_in_it(make_pattern, make_trial) -> None:
     rng = np.random.default_rng(8)
-    contexts, tastes = users_of_tastes(rng, (20, 20), spread=0.1)
+    contexts, tastes = users_of_tastes(rng, (40, 40), spread=0.1)
     patterns = [
         replace(p, trial=make_trial({("steps", 2.0): 0.1 * (1 - 2 * taste) + rng.normal(0, 0.01)}))
-        for taste, user in zip(tastes, range(40), strict=True)
+        for taste, user in zip(tastes, range(80), strict=True)
         for p in episodes_of(make_pattern, rng, contexts[[user]], [0.3])
         for p in [replace(p, id=f"{user}-{p.id}", user_key=f"u{user:03d}")]
     ]

@@ -34,16 +34,16 @@ async def bank(anyio_backend) -> StandardBank:
 
 @pytest.fixture
 def episodes(make_pattern, make_trial):
-    """80 episodes of 20 users; a doubled learning rate helps, and so does adapting."""
+    """80 episodes of 40 users; a doubled learning rate helps, and so does adapting."""
     rng = np.random.default_rng(0)
     return [
         make_pattern(
             f"p{n:03d}",
             rng.standard_normal(4),
-            user_key=f"u{n % 20}",
+            user_key=f"u{n % 40}",
             gain=0.2 + 0.05 * rng.standard_normal(),
             created_at=NOW - 10.0,
-            trial=make_trial({("learning_rate", 2.0): 0.05 + 0.01 * rng.standard_normal()}),
+            trial=make_trial({("learning_rate", 2.0): 0.1 + 0.01 * rng.standard_normal()}),
         )
         for n in range(80)
     ]
@@ -83,7 +83,8 @@ async def test_a_strategy_has_numbers_text_and_patterns(bank, episodes) -> None:
     assert len(strategy.patterns) == 3
     assert parse_hints(strategy.recommendation).learning_rate == strategy.hints.learning_rate
     (effect,) = strategy.effects
-    assert (effect.users, effect.trials) == (20, 80)
+    assert (effect.users, effect.trials) == (40, 80)
+    assert (strategy.summary.trials, strategy.summary.users) == (80, 40)
 
 
 async def test_evidence_keeps_to_the_objective_and_ignores_the_outcome_filter(
@@ -169,11 +170,11 @@ async def test_forget_removes_a_users_patterns_and_skills(bank, episodes) -> Non
     skills, generation = await bank.skills("shop"), bank.generation
     apart = replace(skills[0], id="apart", user_keys=("somebody",))
     await bank.put_skill(apart)
-    assert await bank.forget("shop", "u3") == 4
+    assert await bank.forget("shop", "u3") == 2
     assert await bank.skills("shop") == [s for s in [apart, *skills] if "u3" not in s.user_keys]
     assert bank.generation > generation
     left = await bank.store.search("shop", np.ones(4), 100, EVERYTHING)
-    assert len(left) == 76
+    assert len(left) == 78
     assert "u3" not in {m.pattern.user_key for m in left}
     assert await bank.forget("shop", "u3") == 0
 

@@ -77,7 +77,7 @@ def test_the_effective_number_lies_between_one_and_the_number_of_users(counts) -
 
 @pytest.mark.parametrize("users", [5, 25])
 def test_intervals_cover_the_truth_as_often_as_they_say(simulate, users) -> None:
-    rng, runs = np.random.default_rng(11), 300
+    rng, runs = np.random.default_rng(11), 150
     truth = {("learning_rate", 2.0): 0.03}
     missed_any = 0
     for _ in range(runs):
@@ -91,7 +91,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say(simulate, users) -> None
 
 @pytest.mark.parametrize("users", [5, 25])
 def test_without_an_effect_there_is_hardly_ever_a_hint(simulate, users) -> None:
-    rng, runs = np.random.default_rng(12), 300
+    rng, runs = np.random.default_rng(12), 150
     false = sum(
         choose_hints(arm_effects(simulate(rng, users), DEFAULTS), DEFAULTS) != Hints()
         for _ in range(runs)
@@ -101,13 +101,17 @@ def test_without_an_effect_there_is_hardly_ever_a_hint(simulate, users) -> None:
 
 
 def test_a_real_effect_is_found_and_the_right_arm_is_hinted(simulate) -> None:
-    rng, runs = np.random.default_rng(13), 100
+    rng, runs = np.random.default_rng(13), 40
     truth = {("learning_rate", 0.5): -0.03, ("learning_rate", 2.0): 0.04, ("steps", 3.0): 0.05}
-    right = 0
+    given = right = 0
     for _ in range(runs):
-        hints = choose_hints(arm_effects(simulate(rng, 40, truth), DEFAULTS), DEFAULTS)
-        right += (hints.learning_rate, hints.steps, hints.clip_threshold) == (0.1, 3, None)
-    assert right / runs >= 0.9
+        hints = choose_hints(arm_effects(simulate(rng, 80, truth), DEFAULTS), DEFAULTS)
+        given += hints != Hints()
+        right += hints in (
+            Hints(learning_rate=0.1, confidence=hints.confidence, reasons=hints.reasons),
+            Hints(steps=3, confidence=hints.confidence, reasons=hints.reasons),
+        )
+    assert right == given >= 0.9 * runs
 
 
 def test_episodes_of_one_busy_user_are_not_evidence_of_many(make_pattern, make_trial) -> None:
@@ -126,8 +130,8 @@ def test_episodes_of_one_busy_user_are_not_evidence_of_many(make_pattern, make_t
 
 def test_one_absurd_loss_does_not_decide(make_pattern, make_trial) -> None:
     good = [
-        make_pattern(f"g{n}", user_key=f"g{n}", trial=make_trial({("steps", 2.0): 0.02 + n / 1e4}))
-        for n in range(60)
+        make_pattern(f"g{n}", user_key=f"g{n}", trial=make_trial({("steps", 2.0): 0.04 + n / 2e4}))
+        for n in range(120)
     ]
     (before,) = arm_effects(good, DEFAULTS)
     null = [
@@ -137,7 +141,7 @@ def test_one_absurd_loss_does_not_decide(make_pattern, make_trial) -> None:
     for absurd in (-1e29, 1e29):
         odd = make_pattern("x", user_key="x", trial=make_trial({("steps", 2.0): absurd}))
         (after,) = arm_effects([*good, odd], DEFAULTS)
-        assert abs(after.mean - before.mean) <= (EFFECT_LIMIT + before.mean) / 60
+        assert abs(after.mean - before.mean) <= (EFFECT_LIMIT + before.mean) / 120
         assert after.lower > 0
         assert arm_effects([*null, odd], DEFAULTS)[0].lower <= 0
 
@@ -150,7 +154,7 @@ def test_an_arm_of_too_few_users_is_left_out_and_not_counted(make_pattern, make_
     ]
     (effect,) = arm_effects(patterns, DEFAULTS)
     assert effect.factor == 2.0
-    assert arm_effects(patterns, DEFAULTS, min_users=4)[0].factor == 3.0
+    assert {e.factor for e in arm_effects(patterns, DEFAULTS, min_users=4)} == {2.0, 3.0}
 
 
 def test_effects_come_best_first_and_without_trials_there_are_none(simulate, make_pattern) -> None:
@@ -166,7 +170,8 @@ def effect(parameter="learning_rate", factor=2.0, lower=0.01, probability=0.999)
     )
 
 
-def test_of_each_parameter_the_best_lower_bound_is_hinted() -> None:
+def test_only_the_arm_with_the_best_lower_bound_is_hinted() -> None:
+    """Arms were tried one at a time: what two do together was never seen."""
     hints = choose_hints(
         [
             effect(factor=4.0, lower=0.02),
@@ -176,8 +181,8 @@ def test_of_each_parameter_the_best_lower_bound_is_hinted() -> None:
         ],
         DEFAULTS,
     )
-    assert (hints.learning_rate, hints.steps, hints.ewc_strength) == (0.2, 2, None)
-    assert len(hints.reasons) == 2
+    assert (hints.learning_rate, hints.steps, hints.ewc_strength) == (0.2, None, None)
+    assert len(hints.reasons) == 1
 
 
 def test_an_arm_that_changes_nothing_is_no_hint() -> None:
@@ -187,11 +192,9 @@ def test_an_arm_that_changes_nothing_is_no_hint() -> None:
 
 
 def test_confidence_is_corrected_for_looking() -> None:
-    assert confidence_in([], 8) == 0.0
-    assert confidence_in([effect(probability=0.999)], 1) == pytest.approx(0.999)
-    both = [effect(probability=0.999), effect(probability=0.998)]
-    assert confidence_in(both, 8) == pytest.approx(1 - 8 * 0.003)
-    assert confidence_in([effect(probability=0.5)], 8) == 0.0
+    assert confidence_in(effect(probability=0.999), 1) == pytest.approx(0.999)
+    assert confidence_in(effect(probability=0.998), 8) == pytest.approx(1 - 8 * 0.002)
+    assert confidence_in(effect(probability=0.5), 8) == 0.0
 
 
 def test_evidence_is_not_chosen_by_its_outcome() -> None:
@@ -199,8 +202,14 @@ def test_evidence_is_not_chosen_by_its_outcome() -> None:
     assert evidence_filter(where) == PatternFilter(objective="mse", rank=4, has_trial=True)
 
 
+def test_the_askers_own_trials_are_no_evidence_about_others() -> None:
+    assert evidence_filter(PatternFilter(), "ada").exclude_user_key == "ada"
+    assert evidence_filter(PatternFilter(exclude_user_key="b"), "ada").exclude_user_key == "b"
+    assert evidence_filter(PatternFilter(user_key="ada"), "ada").exclude_user_key is None
+
+
 def test_trials_around_other_defaults_are_no_evidence(simulate) -> None:
-    patterns = simulate(np.random.default_rng(5), 30, {("learning_rate", 2.0): 0.1})
+    patterns = simulate(np.random.default_rng(5), 60, {("learning_rate", 2.0): 0.1})
     evidence = [Match(pattern, 0.5) for pattern in patterns]
     same = learn(evidence[:3], evidence, DEFAULTS)
     assert same.hints.learning_rate == pytest.approx(2 * DEFAULTS.learning_rate)

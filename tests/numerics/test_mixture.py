@@ -46,11 +46,25 @@ def play(
     w0: float,
 ) -> tuple[Mixture, list[float]]:
     """The mixture at the end, and its weighted loss of every row."""
-    mixture, losses = new_mixture(prior, w0), []
-    for row, power in zip(rows, powers, strict=True):
-        mixture, log_p = observe(mixture, row, prior, share, power)
-        losses.append(-power * log_p if power else 0.0)
-    return mixture, losses
+    return play_on(new_mixture(prior, w0), rows, powers, prior, share)
+
+
+def play_on(
+    mixture: Mixture,
+    rows: Sequence[Sequence[float]],
+    powers: Sequence[float],
+    prior: Sequence[float],
+    share: float,
+) -> tuple[Mixture, list[float]]:
+    mixture, scores = observe(mixture, rows, prior, share, powers)
+    return mixture, [-p * score if p else 0.0 for p, score in zip(powers, scores, strict=True)]
+
+
+def observe_one(
+    mixture: Mixture, row: Sequence[float], prior: Sequence[float], share: float
+) -> tuple[Mixture, float]:
+    mixture, (score,) = observe(mixture, [row], prior, share)
+    return mixture, score
 
 
 def weighted(rows: Sequence[Sequence[float]], powers: Sequence[float], expert: int) -> float:
@@ -60,7 +74,7 @@ def weighted(rows: Sequence[Sequence[float]], powers: Sequence[float], expert: i
 @laws
 @given(stories())
 def test_the_excess_over_the_identity_is_bounded_in_total(story: tuple) -> None:  # type: ignore[type-arg]
-    rows, powers, prior, share, w0 = story
+    rows, powers, *_, w0 = story
     _, losses = play(*story)
     identity = weighted(rows, powers, 0)
     if math.isfinite(identity):
@@ -107,7 +121,7 @@ def test_an_adversary_who_sees_the_weights_gains_no_more_than_the_bound(w0: floa
         row = [-1.0] * 4
         worst = max(range(1, 4), key=lambda k: mixture.served[k])
         row[worst] = -50.0
-        mixture, log_p = observe(mixture, row, prior, 0.01)
+        mixture, log_p = observe_one(mixture, row, prior, 0.01)
         excess += -1.0 - log_p
     assert 0.3 * math.log(1 / w0) < excess <= math.log(1 / w0) + SLACK
 
@@ -117,11 +131,11 @@ def test_the_other_experts_are_found_again_after_a_drift() -> None:
     prior, share = [1 / 3] * 3, 0.01
     mixture = new_mixture(prior, 0.05)
     for _ in range(10_000):
-        mixture, _ = observe(mixture, [-1.0, -1.5, -3.0], prior, share)
+        mixture, _ = observe_one(mixture, [-1.0, -1.5, -3.0], prior, share)
     assert mixture.served[0] > 0.9
     lost = 0.0
     for _ in range(30):
-        mixture, log_p = observe(mixture, [-3.0, -2.5, -1.0], prior, share)
+        mixture, log_p = observe_one(mixture, [-3.0, -2.5, -1.0], prior, share)
         lost += -1.0 - log_p
     assert mixture.served[2] > 0.9
     # One switch at this time, beside what "the identity for good" has got ahead meanwhile.
@@ -149,7 +163,7 @@ def test_against_the_definition_in_plain_probabilities() -> None:
     for t, p in enumerate(rows, start=1):
         below = joint @ p
         want = top @ [p[0], below]
-        mixture, log_p = observe(mixture, np.log(p).tolist(), prior.tolist(), share)
+        mixture, log_p = observe_one(mixture, np.log(p).tolist(), prior.tolist(), share)
         assert log_p == pytest.approx(math.log(want))
         top = top * [p[0], below] / want
         back = share / (1 + share * t)
@@ -158,6 +172,18 @@ def test_against_the_definition_in_plain_probabilities() -> None:
         np.testing.assert_allclose(mixture.weights, joint)
         alone *= want
     assert math.fsum(mixture.served) == pytest.approx(1)
+
+
+@laws
+@given(stories())
+def test_all_at_once_is_one_after_the_other(story: tuple) -> None:  # type: ignore[type-arg]
+    rows, powers, prior, share, w0 = story
+    whole, losses = play(*story)
+    mixture, single = new_mixture(prior, w0), []
+    for row, power in zip(rows, powers, strict=True):
+        mixture, loss = play_on(mixture, [row], [power], prior, share)
+        single += loss
+    assert (mixture, single) == (whole, losses)
 
 
 @laws
@@ -174,32 +200,32 @@ def test_weights_stay_weights(story: tuple) -> None:  # type: ignore[type-arg]
 
 def test_what_is_impossible_for_all_teaches_nothing() -> None:
     mixture = new_mixture([0.5, 0.5], 0.05)
-    after, log_p = observe(mixture, [-math.inf, -math.inf], [0.5, 0.5], 0.01)
+    after, log_p = observe_one(mixture, [-math.inf, -math.inf], [0.5, 0.5], 0.01)
     assert after == mixture
     assert log_p == -math.inf
 
 
 def test_an_identity_that_was_impossible_is_out_and_the_rest_goes_on() -> None:
     mixture = new_mixture([0.5, 0.5], 0.9)
-    mixture, log_p = observe(mixture, [-math.inf, -2.0], [0.5, 0.5], 0.01)
+    mixture, log_p = observe_one(mixture, [-math.inf, -2.0], [0.5, 0.5], 0.01)
     assert log_p == pytest.approx(-2.0 + math.log(0.1 * 0.5))
     assert mixture.identity_weight == 0.0
     for _ in range(20):
-        mixture, log_p = observe(mixture, [-1.0, -30.0], [0.5, 0.5], 0.01)
+        mixture, log_p = observe_one(mixture, [-1.0, -30.0], [0.5, 0.5], 0.01)
     assert log_p > -1.1
 
 
 def test_likelihoods_far_below_the_smallest_float() -> None:
     mixture = new_mixture([0.5, 0.5], 0.5)
     for _ in range(5):
-        mixture, log_p = observe(mixture, [-1e7, -2e7], [0.5, 0.5], 0.01)
+        mixture, log_p = observe_one(mixture, [-1e7, -2e7], [0.5, 0.5], 0.01)
         assert log_p == pytest.approx(-1e7, abs=1)
     assert mixture.served[0] > 0.99
 
 
 def test_no_power_no_lesson() -> None:
     mixture = new_mixture([0.5, 0.5], 0.05)
-    after, _ = observe(mixture, [-1.0, -math.inf], [0.5, 0.5], 0.2, power=0.0)
+    after, _ = observe(mixture, [[-1.0, -math.inf]], [0.5, 0.5], 0.2, [0.0])
     np.testing.assert_allclose(after.weights, mixture.weights)
     assert after.log_odds == mixture.log_odds
 
@@ -210,9 +236,8 @@ def test_the_bound_holds_across_a_change_of_experts(first: tuple, second: tuple)
     mixture, losses = play(*first)
     rows, powers, prior, share, _ = second
     mixture = with_experts(mixture, prior)
-    for row, power in zip(rows, powers, strict=True):
-        mixture, log_p = observe(mixture, row, prior, share, power)
-        losses.append(-power * log_p if power else 0.0)
+    _, more = play_on(mixture, rows, powers, prior, share)
+    losses += more
     identity = weighted(first[0], first[1], 0) + weighted(rows, powers, 0)
     assert sum(losses) <= identity + math.log(1 / first[4]) + SLACK * (1 + identity)
 

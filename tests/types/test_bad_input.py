@@ -26,6 +26,7 @@ from lorabank.numerics.ewc import empty_importance
 from lorabank.types.feedback import Feedback, create_adapter_feedback, watch_reward
 from lorabank.types.hyperparameters import Hyperparameters
 from lorabank.types.items import ItemPool
+from lorabank.types.query import Query
 from lorabank.types.space import EmbeddingSpace
 from lorabank.types.weights import Anchor, Weights
 
@@ -119,6 +120,11 @@ SETTINGS: list[tuple[str, Callable[[], object]]] = [
     ("success.policy", lambda: SuccessConfig(policy="luck")),
     ("trials.probability", lambda: TrialConfig(probability=1.1)),
     ("trials.arms", lambda: TrialConfig(arms=(("rank", 2.0),))),
+    ("trials.arms", lambda: TrialConfig(arms=("learning_rate", 2.0))),  # type: ignore[arg-type]
+    ("trials.arms", lambda: TrialConfig(arms=(("steps",),))),  # type: ignore[arg-type]
+    ("trials.arms", lambda: TrialConfig(arms=None)),  # type: ignore[arg-type]
+    ("trials.half_life", lambda: TrialConfig(half_life=0.0)),
+    ("query.half_life", lambda: Query(task="t", half_life=-1.0)),
     ("query.budget", lambda: QueryConfig(budget=0)),
     ("contrastive.tau", lambda: ContrastiveConfig(calibration=Calibration(tau=-1))),
     ("contrastive.negatives", lambda: ContrastiveConfig(negatives=0)),

@@ -50,7 +50,7 @@ class MemoryQueue:
 
     def __init__(self, dead_letters: int) -> None:
         self._patterns: deque[Pattern] = deque()
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None
         self.sending = anyio.Lock()
         self.delivered_count = 0
         self.dead_count = 0
@@ -70,12 +70,14 @@ class MemoryQueue:
 
     async def change(self) -> None:
         """Wait until something is added or taken off."""
+        if self._changed is None:
+            self._changed = anyio.Event()
         await self._changed.wait()
 
     async def wait_for_some(self) -> None:
         """See `EpisodeQueue.wait_for_some`."""
         while not self._patterns:
-            await self._changed.wait()
+            await self.change()
 
     async def first(self, limit: int) -> Sequence[Pattern]:
         """See `EpisodeQueue.first`."""
@@ -103,8 +105,9 @@ class MemoryQueue:
 
     def signal(self) -> None:
         """Wake those who wait for a change."""
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
 
 class Outbox:
@@ -129,6 +132,13 @@ class Outbox:
     @property
     def _full(self) -> bool:
         return len(self._queue) >= self._config.capacity
+
+    def offer_at_once(self, pattern: Pattern) -> bool:
+        """Queue an episode if there is room now; False says nothing about later."""
+        if self._closed or self._full:
+            return False
+        self._queue.append([pattern])
+        return True
 
     async def offer(self, pattern: Pattern) -> bool:
         """Queue an episode, waiting for room up to the budget; False if it was rejected."""

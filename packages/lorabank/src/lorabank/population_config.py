@@ -80,7 +80,8 @@ class PopulationConfig:
 
     Attributes:
         enabled: False trains none of it.
-        ranks: of the shared adapter, to choose from on held-out users.
+        ranks: of the shared adapter, to choose from on held-out users. Each costs as much as
+            training the adapter once more.
         training: tau and prior weight while training; None means those of the calibrated identity.
         min_users: distinct users that an item's residual, a pair of items, or a group needs.
         max_rows_per_user: the newest are trained on, so that nobody dominates.
@@ -90,7 +91,7 @@ class PopulationConfig:
     """
 
     enabled: bool = True
-    ranks: tuple[int, ...] = (32,)
+    ranks: tuple[int, ...] = (8, 32, 64)
     training: Calibration | None = TRAINING
     min_users: int = 5
     max_rows_per_user: int = 512

@@ -16,6 +16,7 @@ class Experience:
     user_key: str
     feedback: Feedback
     created_at: float
+    size: int
 
 
 @dataclass(slots=True)
@@ -61,12 +62,14 @@ class ExperienceReplay:
         if not self._config.enabled:
             return
         copy = kept(feedback, self._config.max_rows_per_user).copy()
-        self._batches[self._next] = Experience(user_key, copy, now)
-        history = self._users.setdefault(user_key, _History())
+        self._batches[self._next] = entry = Experience(user_key, copy, now, copy.nbytes)
+        history = self._users.get(user_key)
+        if history is None:
+            history = self._users[user_key] = _History()
         history.batches.append(self._next)
         history.rows += len(copy)
         self._next += 1
-        self._size += copy.nbytes
+        self._size += entry.size
         while len(history.batches) > 1 and history.rows > self._config.max_rows_per_user:
             self._drop(history.batches[0])
         self._trim(now)
@@ -96,7 +99,7 @@ class ExperienceReplay:
 
     def _drop(self, number: int) -> None:
         entry = self._batches.pop(number)
-        self._size -= entry.feedback.nbytes
+        self._size -= entry.size
         history = self._users[entry.user_key]
         history.batches.remove(number)
         history.rows -= len(entry.feedback)

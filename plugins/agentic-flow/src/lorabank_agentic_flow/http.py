@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,11 +27,13 @@ class HttpTransport:
         url: ``http://host:port/mcp`` or ``https://...``, where certificates are verified.
         headers: sent with each request, such as ``Authorization``. Never logged.
         keep: seconds after which a write counts as saved: sql.js saves every five minutes.
+        verify: what certificates are verified against; None: what the HTTP library trusts.
     """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     keep: float = 600.0
+    verify: ssl.SSLContext | None = field(default=None, repr=False)
 
     @property
     def exclusive(self) -> bool:
@@ -50,14 +53,38 @@ class HttpTransport:
             statuses[:] = [int(response.status_code)]
 
         try:
-            async with http_streams(self.url, self.headers, note) as (read, write):
+            async with http_streams(self.url, self.headers, note, self.verify) as (
+                read,
+                write,
+            ):
                 yield Streams(read, write, anyio.Event())
         except Exception as exc:
+            untrusted = _untrusted(exc)
+            if untrusted is not None:
+                raise BankRejectedError(
+                    f"the certificate of {self.url} is not trusted: {untrusted.verify_message} "
+                    "(give its authority with ca=/path/to/ca.pem)"
+                ) from exc
             status = statuses[0] if statuses else None
             if status in _REFUSALS:
                 why = f"{self.url} answers {status}: {_REFUSALS[status]}"
                 raise BankRejectedError(why) from exc
             raise BankUnavailableError(f"{self.url} can't be reached: {_first(exc)}") from exc
+
+
+def _untrusted(error: BaseException) -> ssl.SSLCertVerificationError | None:
+    found = (e for e in _causes(error) if isinstance(e, ssl.SSLCertVerificationError))
+    return next(found, None)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what is in it if it is a group, and what each came from."""
+    while error is not None:
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            for part in error.exceptions:
+                yield from _causes(part)
+        error = error.__cause__ or error.__context__
 
 
 def _first(error: BaseException) -> str:

@@ -7,6 +7,7 @@ in snake_case and keeps them in ``mcp_types``.
 from __future__ import annotations
 
 import importlib
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -15,7 +16,6 @@ from typing import Any
 from mcp.client.session import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared import exceptions
-from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.message import SessionMessage
 
 __all__ = ["ClientSession", "SessionMessage", "protocol_error_code"]
@@ -23,6 +23,8 @@ __all__ = ["ClientSession", "SessionMessage", "protocol_error_code"]
 _SECOND = int(version("mcp").split(".", 1)[0]) >= 2
 # 2.x refuses answers of more than 1 MiB unless it is told otherwise; 1.x has no such limit.
 _NO_LIMIT: dict[str, Any] = {"max_sse_event_size": None} if _SECOND else {}
+_httpx: Any = importlib.import_module("httpx2" if _SECOND else "httpx")
+_TIMEOUT, _STREAM_TIMEOUT = 30.0, 300.0  # seconds, as the SDK has them
 
 ProtocolError: type[Exception] = getattr(exceptions, "MCPError" if _SECOND else "McpError")
 
@@ -70,13 +72,19 @@ def protocol_error_code(error: Exception) -> int:
 
 @asynccontextmanager
 async def http_streams(
-    url: str, headers: Mapping[str, str], on_response: Any
+    url: str, headers: Mapping[str, str], on_response: Any, verify: ssl.SSLContext | None = None
 ) -> AsyncIterator[tuple[Any, Any]]:
-    """Read and write streams of a streamable-HTTP session; TLS certificates are verified.
+    """Read and write streams of a streamable-HTTP session.
 
-    ``on_response`` is awaited with each HTTP response.
+    ``on_response`` is awaited with each HTTP response. TLS certificates are verified against
+    ``verify``, by default against the authorities that the HTTP library trusts.
     """
-    client: Any = create_mcp_http_client(headers=dict(headers))
-    client.event_hooks["response"].append(on_response)
+    client: Any = _httpx.AsyncClient(
+        headers=dict(headers),
+        timeout=_httpx.Timeout(_TIMEOUT, read=_STREAM_TIMEOUT),
+        verify=True if verify is None else verify,
+        follow_redirects=not _SECOND,  # 2.x follows those within the origin by itself
+        event_hooks={"response": [on_response]},
+    )
     async with client, streamable_http_client(url, http_client=client, **_NO_LIMIT) as streams:
         yield streams[0], streams[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from lorabank_agentic_flow.stdio import StdioTransport
 
 _COMMON = {"timeout", "cache_mb", "foreign"}
 _STDIO = _COMMON | {"server", "node"}
-_HTTP = _COMMON | {"refresh", "max_age", "tls", "token_env", "keep"}
+_HTTP = _COMMON | {"refresh", "max_age", "tls", "ca", "token_env", "keep"}
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,10 @@ def stdio_options(url: BankUrl) -> tuple[StdioTransport, Settings]:
 def http_options(url: BankUrl) -> tuple[HttpTransport, Settings]:
     """Of ``agentic-flow+http://host:port/mcp``; ``tls=true`` for https.
 
-    ``token_env`` names the environment variable that holds a bearer token.
+    ``token_env`` names the environment variable that holds a bearer token; ``ca`` a PEM file of
+    the authorities that certificates are verified against.
 
-    Raises: InvalidInputError for an unknown option, no host, or a token that is not there.
+    Raises: InvalidInputError for an unknown option, no host, or a token or file that is not there.
     """
     _check_known(url, _HTTP)
     if not url.netloc:
@@ -88,6 +90,7 @@ def http_options(url: BankUrl) -> tuple[HttpTransport, Settings]:
         f"{scheme}://{url.netloc}{url.path or '/mcp'}",
         _headers(url.options.get("token_env")),
         _number(url.options, "keep", HttpTransport.keep),
+        _authorities(url.options.get("ca"), tls),
     )
     return transport, _common(url.options)
 
@@ -109,6 +112,17 @@ def _headers(variable: str | None) -> dict[str, str]:
     if not token:
         raise InvalidInputError("token_env", variable, "an environment variable that is set")
     return {"Authorization": f"Bearer {token}"}
+
+
+def _authorities(path: str | None, tls: str) -> ssl.SSLContext | None:
+    if path is None:
+        return None
+    if tls != "true":
+        raise InvalidInputError("ca", path, "tls=true beside it")
+    try:
+        return ssl.create_default_context(cafile=Path(path))
+    except OSError as exc:  # ssl.SSLError, too
+        raise InvalidInputError("ca", path, f"a PEM file of certificates ({exc})") from exc
 
 
 def _number(options: Mapping[str, str], name: str, default: float) -> float:

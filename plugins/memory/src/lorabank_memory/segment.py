@@ -6,6 +6,7 @@ lock. Removing does not: while a thread looks at a segment, it is copied first (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,6 +21,7 @@ Array = TypeVar("Array", bound=NDArray[Any])
 
 CAPACITY = 2048
 _FIRST_CAPACITY = 16
+_LARGEST = int(np.iinfo(np.int64).max)
 _OBJECTIVE_CODES = {name: code for code, name in enumerate(OBJECTIVES)}
 
 # A user's key is compared by Python's 64-bit keyed string hash; nothing of it stays behind when
@@ -53,19 +55,21 @@ class Row(NamedTuple):
     columns: tuple[int, float, float, int, int, int, bool]
 
     @classmethod
-    def of(cls, pattern: Pattern) -> Row:
-        """The unit vector (zeros for a zero context) and the columns of a pattern."""
+    def of(cls, pattern: Pattern, unit: FloatArray | None = None) -> Row:
+        """A pattern with its unit vector (if it is at hand), and what filters read of it."""
+        if unit is None:
+            unit = unit_vectors(pattern.context[None])[0]
         outcome = pattern.outcome
         columns = (
             hash(pattern.user_key),
             float(pattern.created_at),
             np.nan if outcome is None else float(outcome.reward),
-            min(pattern.rank, np.iinfo(np.int64).max),
+            min(pattern.rank, _LARGEST),
             _OBJECTIVE_CODES[pattern.objective],
             -1 if outcome is None else int(outcome.success),
             pattern.trial is not None,
         )
-        return cls(pattern, unit_vector(pattern.context).astype(np.float32), columns)
+        return cls(pattern, unit, columns)
 
 
 class Segment:
@@ -149,8 +153,16 @@ def passing(view: View, where: PatternFilter) -> BoolArray:
 def unit_vector(vector: FloatArray) -> NDArray[np.float64]:
     """``vector`` at length one, float64 (dim,); a zero vector stays zero."""
     wide = vector.astype(np.float64)
-    norm = np.linalg.norm(wide)
+    norm = math.sqrt(np.dot(wide, wide))
     return wide / norm if norm > 0 else wide
+
+
+def unit_vectors(vectors: FloatArray) -> FloatArray:
+    """Rows at length one, float32 (n, dim); zero rows stay zero."""
+    wide = vectors.astype(np.float64)
+    norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    wide /= np.where(norms > 0, norms, 1.0)[:, None]
+    return wide.astype(np.float32)
 
 
 def _tests(columns: NDArray[np.void], where: PatternFilter) -> Iterable[BoolArray]:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
+import numpy as np
 
 from lorabank.errors import BankClosedError, EmbeddingSpaceError, InvalidInputError
 from lorabank.protocols import Capability, StoreStats
-from lorabank.types.arrays import FloatArray, as_vector
+from lorabank.types.arrays import FloatArray, as_vector, check_finite
 from lorabank.types.checks import check_count
 from lorabank.types.pattern import Match, Pattern
 from lorabank.types.query import PatternFilter
@@ -19,7 +20,7 @@ from lorabank.types.skill import Skill
 from lorabank.types.space import EmbeddingSpace
 from lorabank_memory.namespace import Namespace
 from lorabank_memory.search import nearest
-from lorabank_memory.segment import Row, unit_vector
+from lorabank_memory.segment import Row, unit_vector, unit_vectors
 
 # Searching this many numbers (2048 x 512) takes about a millisecond; more goes to a thread.
 _INLINE_NUMBERS = 1 << 20
@@ -173,10 +174,14 @@ class MemoryStore:
         for pattern in patterns:
             if not isinstance(pattern, Pattern):
                 raise InvalidInputError("patterns", pattern, "Pattern objects")
-            as_vector(pattern.context, "pattern.context")  # may have been written to since
             self._check_dim(pattern.dim)
             if dim is not None and pattern.dim != dim:
                 raise EmbeddingSpaceError(f"patterns of dimension {dim} and {pattern.dim}")
             dim = pattern.dim
-            rows[pattern.namespace][pattern.id] = Row.of(pattern)
+        if not patterns:
+            return rows
+        contexts = np.stack([pattern.context for pattern in patterns])
+        check_finite(contexts, "pattern.context")  # they may have been written to since
+        for pattern, unit in zip(patterns, unit_vectors(contexts), strict=True):
+            rows[pattern.namespace][pattern.id] = Row.of(pattern, unit)
         return rows

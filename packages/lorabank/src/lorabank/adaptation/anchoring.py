@@ -8,13 +8,12 @@ before, and what comes after it only enters the running average.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from lorabank.config import EwcConfig
 from lorabank.numerics.batch import Batch
 from lorabank.numerics.drift import page_hinkley
 from lorabank.numerics.ewc import accumulate, empty_importance
 from lorabank.numerics.lora import Matrices
+from lorabank.types.values import changed
 from lorabank.types.weights import Anchor, Weights
 
 
@@ -39,7 +38,7 @@ def watch_for_drift(
         threshold=config.drift_threshold,
         samples=samples,
     )
-    anchor = replace(anchor, drift=drift)
+    anchor = changed(anchor, drift=drift)
     return (_moved(anchor, weights) if signalled else anchor), signalled
 
 
@@ -54,7 +53,7 @@ def gather(
         at = Matrices(anchor.weights.A, anchor.weights.B, scale)
         part = batch.part(start, stop)
         importance = accumulate(anchor.importance, part, at, config.decay)
-        anchor = replace(anchor, importance=importance, samples=anchor.samples + stop - start)
+        anchor = changed(anchor, importance=importance, samples=anchor.samples + stop - start)
         if anchor.samples >= config.anchor_every:
             anchor, moved = _moved(anchor, weights), True
         start = stop
@@ -62,4 +61,4 @@ def gather(
 
 
 def _moved(anchor: Anchor, weights: Weights) -> Anchor:
-    return replace(anchor, weights=weights, held=anchor.importance, samples=0)
+    return changed(anchor, weights=weights, held=anchor.importance, samples=0)

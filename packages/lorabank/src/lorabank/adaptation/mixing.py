@@ -17,6 +17,23 @@ from lorabank.types.mixture import ExpertState, Mixture
 OWN = "own"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """What the K - 1 shared experts say of contexts and candidates.
+
+    Attributes:
+        logits: float32 (K - 1, n, m); the caller may write into it.
+        X: the base's output (n, dim).
+        vectors: of the candidates, as the base sees them, (m, dim).
+        offset: what is in the base's logit beside ``tau * <X, vectors>``, (n, m).
+    """
+
+    logits: FloatArray
+    X: FloatArray
+    vectors: FloatArray
+    offset: FloatArray
+
+
 class Experts(Protocol):
     """What an update asks of a population that is bound to its pool of items.
 
@@ -40,27 +57,16 @@ class Experts(Protocol):
         ...
 
     @property
-    def base(self) -> int:
-        """Place of the expert that the user's own chain stands on."""
-        ...
-
-    @property
     def base_tau(self) -> float:
-        """Its inverse temperature."""
+        """Inverse temperature of the base."""
         ...
 
     def base_output(self, X: FloatArray) -> FloatArray:
-        """Its output (n, dim), which is the own chain's input."""
+        """Output of the base (n, dim), which is the own chain's input."""
         ...
 
-    def base_vectors(self, candidates: IntArray | None) -> FloatArray:
-        """Its item vectors, (m, dim) or all."""
-        ...
-
-    def all_logits(
-        self, X: FloatArray, recent: IntArray, candidates: IntArray | None
-    ) -> FloatArray:
-        """Logits under the K - 1 experts, float32 (K - 1, n, m), of distinct candidates or all."""
+    def score(self, X: FloatArray, recent: IntArray, candidates: IntArray | None) -> Scores:
+        """All K - 1 experts on distinct candidates, or on the whole pool."""
         ...
 
 
@@ -151,11 +157,10 @@ def mix(
     losses = np.vstack([mixing.losses, own_losses]).astype(np.float64)
     if np.isnan(losses).any():
         raise InvalidInputError("feedback", "a loss that is not a number", "moderate values")
-    before = mixture = mixture_of(adapter.experts, experts, config)
-    total = 0.0
-    for row, power in zip((-losses.T).tolist(), powers.tolist(), strict=True):
-        mixture, log_p = observe(mixture, row, experts.prior, config.share, power)
-        total -= power * log_p if power else 0.0
+    before = mixture_of(adapter.experts, experts, config)
+    rows, weights = (-losses.T).tolist(), powers.tolist()
+    mixture, scores = observe(before, rows, experts.prior, config.share, weights)
+    total = -sum(power * score for power, score in zip(weights, scores, strict=True) if power)
     means = losses @ powers / len(powers)
     report = MixtureReport(
         names=experts.names,

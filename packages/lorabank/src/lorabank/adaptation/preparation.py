@@ -6,15 +6,17 @@ import numpy as np
 
 from lorabank.config import ContrastiveConfig
 from lorabank.errors import InvalidInputError
+from lorabank.kernels import Kernel, KernelBatch
 from lorabank.numerics.batch import Batch
 from lorabank.numerics.contrastive import Calibration, ContrastiveBatch, Negatives
 from lorabank.numerics.mse import MseBatch
 from lorabank.types.arrays import BoolArray, FloatArray, IntArray
+from lorabank.types.chance import Chance
 from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool
 
 
-def prepare_mse(feedback: Feedback, pool: ItemPool | None) -> MseBatch:
+def prepare_mse(feedback: Feedback, pool: ItemPool | None, kernel: Kernel) -> KernelBatch:
     """Targets as given; without them ``reward * x``. A reward beside a target is its weight.
 
     Raises:
@@ -22,9 +24,10 @@ def prepare_mse(feedback: Feedback, pool: ItemPool | None) -> MseBatch:
     """
     target = _targets(feedback, pool)
     if target is not None:
-        batch = MseBatch(feedback.x, target, feedback.reward)
+        batch = KernelBatch(feedback.x, target, feedback.reward, kernel)
     elif feedback.reward is not None:
-        batch = MseBatch(feedback.x, feedback.reward[:, None] * feedback.x)
+        goal = feedback.reward[:, None] * feedback.x
+        batch = KernelBatch(feedback.x, goal, None, kernel)
     else:
         raise InvalidInputError("feedback", "neither target nor reward", "at least one of them")
     batch.energy()
@@ -36,7 +39,7 @@ def prepare_contrastive(
     pool: ItemPool | None,
     config: ContrastiveConfig,
     calibration: Calibration,
-    rng: np.random.Generator,
+    rng: Chance,
     excluded: tuple[IntArray, IntArray] | None = None,
 ) -> ContrastiveBatch:
     """Targets with their negatives, supplied or drawn from the pool.
@@ -74,9 +77,14 @@ def liking_of(feedback: Feedback, config: ContrastiveConfig) -> tuple[BoolArray,
 
 
 def context_of(feedback: Feedback) -> FloatArray:
-    """What the user likes now, float32 (dim,): the mean input, or the last one if that is zero."""
-    mean: FloatArray = feedback.x.mean(axis=0)
-    return mean if mean.any() else feedback.x[-1]
+    """What the user likes now, float32 (dim,): the mean input, or the last one if that is zero.
+
+    Read-only.
+    """
+    mean: FloatArray = np.add.reduce(feedback.x, axis=0)
+    mean /= len(feedback)
+    mean.flags.writeable = False
+    return mean if np.count_nonzero(mean) else feedback.x[-1]
 
 
 def work_of(batch: Batch, rank: int, passes: int) -> int:
@@ -123,7 +131,7 @@ def _negatives(
     target: FloatArray,
     pool: ItemPool | None,
     count: int,
-    rng: np.random.Generator,
+    rng: Chance,
     excluded: tuple[IntArray, IntArray] | None,
 ) -> Negatives:
     if feedback.negatives is not None:

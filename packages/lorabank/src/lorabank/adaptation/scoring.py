@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from lorabank.adapter import Trial
 from lorabank.config import SuccessConfig
 from lorabank.numerics.batch import Batch
@@ -24,7 +22,7 @@ def outcome_of(loss: float, reference_loss: float, policy: SuccessConfig) -> Out
         reward, success = 0.5 + gain / (2 * policy.gain_scale), gain > 0
     else:
         reward, success = 1.0 - loss, loss < policy.loss_threshold
-    return Outcome(loss, reference_loss, gain, float(np.clip(reward, 0.0, 1.0)), success)
+    return Outcome(loss, reference_loss, gain, min(max(reward, 0.0), 1.0), success)
 
 
 def trial_outcome(trial: Trial, batch: Batch, scale: float, reference_loss: float) -> TrialOutcome:

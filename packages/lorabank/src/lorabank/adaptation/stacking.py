@@ -24,6 +24,7 @@ from lorabank.numerics.contrastive import (
     row_losses,
 )
 from lorabank.types.arrays import AnyFloatArray, BoolArray, FloatArray, IntArray
+from lorabank.types.chance import Chance
 from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool
 from lorabank.types.mixture import ExpertState
@@ -56,7 +57,7 @@ def prepare_with_experts(
     config: EngineConfig,
     pool: ItemPool | None,
     experts: Experts | None,
-    rng: np.random.Generator,
+    rng: Chance,
 ) -> tuple[Batch, Mixing | None]:
     """A batch for the adapter, and what it says about the experts (None for "mse").
 
@@ -84,7 +85,7 @@ def _prepare_known(
     config: EngineConfig,
     pool: ItemPool,
     experts: Experts,
-    rng: np.random.Generator,
+    rng: Chance,
 ) -> tuple[ContrastiveBatch, Mixing]:
     items = feedback.items
     assert items is not None
@@ -95,24 +96,23 @@ def _prepare_known(
     window = config.population.neighbours.window
     before = recent_of_rows(_recent(adapter), items, liked, window)
     field = _draw(items, pool, config.contrastive.negatives, rng)
-    logits = experts.all_logits(feedback.x, before, field.positions)
+    scores = experts.score(feedback.x, before, field.positions)
     hits, rows = field.hits, np.arange(len(items))
-    target = logits[:, rows, field.column]
-    X, V = experts.base_output(feedback.x), experts.base_vectors(field.positions)
-    tau = experts.base_tau
-    offset = logits[experts.base] - np.float32(tau) * (X @ V.T)
+    target, logits = scores.logits[:, rows, field.column], scores.logits
     logits -= field.correction
     logits[:, hits] = -np.inf
     losses = row_losses(target, logits, liked)
+    V, offset = scores.vectors, scores.offset
+    calibration = Calibration(experts.base_tau, 1.0)
     batch = ContrastiveBatch(
-        X=X,
+        X=scores.X,
         T=V[field.column],
         target_prior=offset[rows, field.column],
         negatives=Negatives(V, np.zeros(len(V), np.float32), field.correction - offset, hits),
         liked=liked,
         weights=weights,
-        calibration=Calibration(tau, 1.0),
-        reference=Calibration(tau, 1.0),
+        calibration=calibration,
+        reference=calibration,
         identity_losses=losses[0],
     )
     return batch, Mixing(_recent_after(adapter, feedback, liked, config), experts, losses)
@@ -143,7 +143,7 @@ def _recent_after(
     return (*newest, *recent)[: config.population.neighbours.window]
 
 
-def _draw(items: IntArray, pool: ItemPool, count: int, rng: np.random.Generator) -> _Field:
+def _draw(items: IntArray, pool: ItemPool, count: int, rng: Chance) -> _Field:
     """Drawn negatives, each once with its number of draws in the correction, and the targets."""
     if count < len(pool):
         drawn, times = np.unique(pool.sample(count, rng), return_counts=True)

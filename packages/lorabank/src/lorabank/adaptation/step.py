@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import dataclass
 
 from lorabank.adaptation.anchoring import first_anchor, gather, watch_for_drift
 from lorabank.adaptation.learning import Descent, Pull, descend
+from lorabank.adaptation.least_squares import solve
 from lorabank.adaptation.mixing import Mixing, MixtureReport, carried, mix
 from lorabank.adaptation.preparation import prepare_contrastive, prepare_mse
 from lorabank.adaptation.scoring import critique_of, outcome_of, trial_outcome
@@ -19,11 +18,13 @@ from lorabank.errors import InvalidInputError
 from lorabank.numerics.batch import Batch
 from lorabank.numerics.contrastive import Calibration, ContrastiveBatch
 from lorabank.numerics.lora import Matrices
+from lorabank.types.chance import Chance
 from lorabank.types.feedback import Feedback
 from lorabank.types.hyperparameters import Hyperparameters, Selection
 from lorabank.types.items import ItemPool
 from lorabank.types.mixture import ExpertState
 from lorabank.types.pattern import Outcome, Pattern
+from lorabank.types.values import changed
 from lorabank.types.weights import Anchor, Weights
 
 
@@ -78,7 +79,7 @@ def prepare(
     feedback: Feedback,
     config: EngineConfig,
     pool: ItemPool | None,
-    rng: np.random.Generator,
+    rng: Chance,
 ) -> Batch:
     """Feedback made ready for the adapter's objective.
 
@@ -87,7 +88,7 @@ def prepare(
     """
     check_dim(adapter, feedback)
     if adapter.objective == "mse":
-        return prepare_mse(feedback, pool)
+        return prepare_mse(feedback, pool, adapter.kernel)
     calibration = Calibration(adapter.tau, adapter.prior_weight)
     return prepare_contrastive(feedback, pool, config.contrastive, calibration, rng)
 
@@ -103,7 +104,7 @@ def adapt(
     batch: Batch,
     decision: Decision,
     config: EngineConfig,
-    rng: np.random.Generator,
+    rng: Chance,
     timer: Callable[[], float],
     mixing: Mixing | None = None,
 ) -> StepResult:
@@ -116,17 +117,22 @@ def adapt(
     here = Matrices(adapter.A, adapter.B, adapter.scale)
     experts, mixture = _mix(adapter, batch, here, mixing, config)
     identity_loss = batch.identity_loss()
-    anchor, drift, pull, descent = _learn(adapter, batch, here, decision, config, identity_loss)
+    rls = None
+    if config.solver == "rls":
+        anchor, drift, pull = None, False, None
+        descent, rls = solve(adapter, batch, here, config.rls)
+    else:
+        anchor, drift, pull, descent = _learn(adapter, batch, here, decision, config, identity_loss)
     learned = timer()
     finished = _finish(adapter, batch, descent.loss_before, identity_loss, config)
     trial = None
-    if decision.observed:
+    if decision.observed and config.solver == "sgd":
         trial = continue_trial(adapter, batch, config.defaults, config.trials, rng, pull)
-    weights = Weights(descent.matrices.A, descent.matrices.B)
+    weights = Weights.taking(descent.matrices.A, descent.matrices.B)
     moved = False
     if anchor is not None:
         anchor, moved = gather(anchor, batch, weights, adapter.scale, config.ewc)
-    updated = replace(
+    updated = changed(
         adapter,
         weights=weights,
         version=adapter.version + 1,
@@ -134,6 +140,7 @@ def adapt(
         anchor=anchor,
         pending=None,
         trial=trial,
+        rls=rls,
         experts=experts,
     )
     return StepResult(
@@ -198,4 +205,4 @@ def _finish(
     if trial is not None and trial.updates_left == 0:
         ended = trial_outcome(trial, batch, adapter.scale, identity_loss)
     critique = critique_of(outcome, len(batch))
-    return replace(pending, outcome=outcome, trial=ended, critique=critique)
+    return changed(pending, outcome=outcome, trial=ended, critique=critique)

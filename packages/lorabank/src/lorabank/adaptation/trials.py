@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from lorabank.adaptation.learning import Pull, descend
 from lorabank.adapter import Adapter, Trial, TrialArm
 from lorabank.config import TrialConfig
 from lorabank.numerics.batch import Batch
 from lorabank.numerics.lora import Matrices
+from lorabank.types.chance import Chance
 from lorabank.types.hyperparameters import Hyperparameters
+from lorabank.types.values import changed
 from lorabank.types.weights import Weights
 
 DEFAULT = "default"
@@ -27,7 +27,7 @@ def continue_trial(
     batch: Batch,
     defaults: Hyperparameters,
     config: TrialConfig,
-    rng: np.random.Generator,
+    rng: Chance,
     pull: Pull | None,
 ) -> Trial | None:
     """The trial after this batch: carried on, newly started, or none.
@@ -40,7 +40,7 @@ def continue_trial(
         trial = _maybe_start(adapter.weights, defaults, config, rng)
     if trial is None:
         return None
-    return replace(
+    return changed(
         trial,
         arms=tuple(_advance(arm, trial.defaults, batch, adapter.scale, pull) for arm in trial.arms),
         updates_done=trial.updates_done + 1,
@@ -57,9 +57,9 @@ def settings_of(parameter: str, factor: float, defaults: Hyperparameters) -> Hyp
 
 
 def _maybe_start(
-    weights: Weights, defaults: Hyperparameters, config: TrialConfig, rng: np.random.Generator
+    weights: Weights, defaults: Hyperparameters, config: TrialConfig, rng: Chance
 ) -> Trial | None:
-    if rng.random() >= config.probability:
+    if config.probability == 0 or rng.random() >= config.probability:
         return None
     names = [(DEFAULT, 1.0), (FROZEN, 0.0)]
     names += [arm for arm in config.arms if settings_of(*arm, defaults) != defaults]
@@ -75,4 +75,4 @@ def _advance(
     start = Matrices(arm.weights.A, arm.weights.B, scale)
     settings = settings_of(arm.parameter, arm.factor, defaults)
     after = descend(batch, start, settings, pull).matrices
-    return replace(arm, weights=Weights(after.A, after.B))
+    return changed(arm, weights=Weights.taking(after.A, after.B))

@@ -16,7 +16,6 @@ from lorabank.skills import consolidate, inherit_priors, superseded
 from lorabank.strategy import EVIDENCE_LIMIT, evidence_filter, learn
 from lorabank.types.arrays import FloatArray, as_matrix
 from lorabank.types.checks import check_text
-from lorabank.types.hyperparameters import Hyperparameters
 from lorabank.types.pattern import Match, Pattern
 from lorabank.types.query import PatternFilter, Query
 from lorabank.types.skill import Consolidation, ConsolidationCriteria, Skill
@@ -89,20 +88,20 @@ class StandardBank:
         """See `ReasoningBank.learn_strategy`.
 
         Evidence is the `EVIDENCE_LIMIT` trials nearest to the query that pass its filter,
-        conditions on the outcome left out. Name an objective in the filter: effects of different
-        objectives should not be mixed.
+        conditions on the outcome and the asker's own trials left out. Name an objective in the
+        filter: effects of different objectives should not be mixed.
         """
         vector = await self._vector(query)
         namespace, where = query.namespace, query.where
         matches = await self._store.search(namespace, vector, query.k, where)
-        trials = evidence_filter(where)
+        trials = evidence_filter(where, query.asker)
         evidence = await self._store.search(namespace, vector, EVIDENCE_LIMIT, trials)
         # Some milliseconds for hundreds of trials: too long for the event loop.
         return await anyio.to_thread.run_sync(
             _advise,
             matches,
             evidence,
-            query.defaults,
+            query,
             limiter=self._limiter,
             abandon_on_cancel=True,
         )
@@ -215,8 +214,6 @@ class StandardBank:
             raise EmbeddingSpaceError(f"the embedder makes {self._embedder.space}, not {space}")
 
 
-def _advise(
-    matches: Sequence[Match], evidence: Sequence[Match], defaults: Hyperparameters
-) -> Strategy:
-    strategy = learn(matches, evidence, defaults)
+def _advise(matches: Sequence[Match], evidence: Sequence[Match], query: Query) -> Strategy:
+    strategy = learn(matches, evidence, query.defaults, half_life=query.half_life)
     return replace(strategy, recommendation=render_strategy(strategy))

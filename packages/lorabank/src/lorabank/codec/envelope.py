@@ -28,9 +28,8 @@ def encode(value: Any, kind: str) -> bytes:
     Raises:
         CodecError: a field holds something that can't be encoded, or not be read back.
     """
-    record = to_record(value)
     try:
-        from_record(type(value), record)
+        record = to_record(value)
         body: bytes = msgpack.packb(record, default=pack_array, strict_types=True)
     except (ValueError, TypeError, OverflowError) as exc:
         raise CodecError(f"the {kind} can't be encoded: {exc}") from exc
@@ -46,12 +45,13 @@ def decode(cls: type[T], kind: str, data: bytes | bytearray | memoryview) -> T:
     body = _checked_body(kind, data)
     try:
         check_structure(body)
-        record = msgpack.unpackb(body, ext_hook=unpack_array, strict_map_key=True)
+        record = msgpack.unpackb(body, ext_hook=unpack_array, max_map_len=0)  # records hold none
         return from_record(cls, record)
     except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as exc:
         if isinstance(exc, InvalidInputError):
             raise CodecError(f"the {kind} holds an impossible value: {exc}") from exc
-        raise CodecError(f"the {kind}'s body can't be read: {exc}") from exc
+        why = str(exc) or type(exc).__name__
+        raise CodecError(f"the {kind}'s body can't be read: {why}") from exc
 
 
 def _checked_body(kind: str, data: bytes | bytearray | memoryview) -> memoryview:

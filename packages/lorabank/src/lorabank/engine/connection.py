@@ -8,8 +8,6 @@ or when the time to drain is over.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import anyio
 from anyio.abc import TaskGroup
@@ -49,30 +47,28 @@ class Connection:
         self._pending: OrderedDict[str, Pattern] = OrderedDict()
         self._drained = False
         self._updates = 0
-        self._idle = anyio.Event()
-        self._idle.set()
+        self._idle: anyio.Event | None = None
 
     @property
     def degraded(self) -> bool:
         """Whether the breaker keeps the bank from being asked."""
         return not self.breaker.closed
 
-    @contextmanager
-    def update_in_flight(self) -> Iterator[None]:
-        """Holds the connection open until the update is done."""
+    def begin_update(self) -> None:
+        """Holds the connection open until `end_update`."""
         self._updates += 1
-        if self._updates == 1:
-            self._idle = anyio.Event()
-        try:
-            yield
-        finally:
-            self._updates -= 1
-            if self._updates == 0:
-                self._idle.set()
+
+    def end_update(self) -> None:
+        """An update is done, however it ended."""
+        self._updates -= 1
+        if self._updates == 0 and self._idle is not None:
+            self._idle.set()
 
     async def deliver(self, finished: Pattern | None, pending: Pattern) -> bool:
         """Queue the finished episode and remember the new pending one; False if rejected."""
-        accepted = finished is None or await self.outbox.offer(finished)
+        accepted = True
+        if finished is not None and not self.outbox.offer_at_once(finished):
+            accepted = await self.outbox.offer(finished)
         # No await from here on: a cancelled update has changed nothing.
         if finished is not None:
             self._pending.pop(finished.id, None)
@@ -107,8 +103,10 @@ class Connection:
 
     async def _drain(self) -> None:
         """Updates get half the time to finish, so that what they leave can still be delivered."""
-        with anyio.move_on_after(self._config.drain / 2):
-            await self._idle.wait()
+        if self._updates:
+            self._idle = anyio.Event()
+            with anyio.move_on_after(self._config.drain / 2):
+                await self._idle.wait()
         self._drained = True
         self.outbox.put_aside(list(self._pending.values()))
         self._pending.clear()

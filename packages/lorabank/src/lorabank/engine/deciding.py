@@ -21,15 +21,22 @@ def decide(config: EngineConfig, user_key: str, advice: Advice) -> tuple[Decisio
     """
     similar = advice.patterns or ()
     if advice.strategy is None:
-        return Decision(config.defaults), HintUse("default", similar=similar)
+        return Decision(config.defaults), HintUse(
+            "default", similar=similar, defaults=config.defaults
+        )
     holdout = config.trials.holdout
     if _fraction(user_key) < holdout:
-        use = HintUse("holdout", strategy=advice.strategy, similar=similar)
+        use = HintUse(
+            "holdout", strategy=advice.strategy, similar=similar, defaults=config.defaults
+        )
         return Decision(config.defaults, "holdout", holdout), use
     hyper, applied, refused = apply_hints(advice.strategy.hints, config.defaults, BOUNDS)
+    if config.solver == "rls":
+        refused += tuple(f"{name}: the solver 'rls' has no such setting" for name in applied)
+        hyper, applied = config.defaults, ()
     selection: Selection = "hinted" if applied else "default"
     propensity = 1.0 - holdout if applied else 1.0
-    use = HintUse(selection, applied, refused, advice.strategy, similar)
+    use = HintUse(selection, applied, refused, advice.strategy, similar, config.defaults)
     return Decision(hyper, selection, propensity), use
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -35,9 +36,11 @@ from lorabank.errors import (
     InvalidInputError,
 )
 from lorabank.experts import BoundExperts
+from lorabank.kernels import NUMPY, Kernel, open_kernel
 from lorabank.logs import get_logger
 from lorabank.outbox import DeliveryReport
 from lorabank.population import Population
+from lorabank.population.recorder import OnPopulationProgress
 from lorabank.protocols import ReasoningBank
 from lorabank.replay import ExperienceReplay
 from lorabank.skills import fitting_skills
@@ -69,6 +72,9 @@ class LoRAPersonalizationEngine:
         items: the pool of items, for the contrastive objective and for ``Feedback(items=...)``.
         clock: where time comes from.
 
+    Attributes:
+        kernel: what computes, chosen by ``config.kernel`` when the engine opens.
+
     Raises:
         InvalidInputError: the pool's vectors are of another dimension than the config's space.
     """
@@ -87,6 +93,7 @@ class LoRAPersonalizationEngine:
             raise InvalidInputError("items", items.dim, f"vectors of dim {config.space.dim}")
         self.config = config
         self.replay = ExperienceReplay(config.replay)
+        self.kernel: Kernel = NUMPY
         self._items = items
         self._clock = clock or Clock()
         self._bank_at_start = bank
@@ -99,6 +106,7 @@ class LoRAPersonalizationEngine:
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
             raise EngineClosedError("the engine is already open: enter it once")
+        self.kernel = await anyio.to_thread.run_sync(open_kernel, self.config.kernel)
         threads = self._threads = anyio.CapacityLimiter(self.config.worker_threads)
         self._updater = Updater(self.config, self._items, self.replay, self._clock, threads)
         self._consolidator = Consolidator(self.config, self._items, self._clock, threads)
@@ -266,9 +274,13 @@ class LoRAPersonalizationEngine:
         if vector is not None and not self._stands_on_shared():
             for skill in await self._fitting_skills(vector):
                 self._tally.skills_used += 1
-                return adapter_from_skill(self.config, user_id, skill)
+                return self.with_kernel(adapter_from_skill(self.config, user_id, skill))
         rng = np.random.default_rng([self.config.seed, int(key[:16], 16)])
-        return identity_adapter(self.config, user_id, rng)
+        return self.with_kernel(identity_adapter(self.config, user_id, rng))
+
+    def with_kernel(self, adapter: Adapter) -> Adapter:
+        """The same adapter, computed by this engine's kernel: for one that comes from bytes."""
+        return adapter if adapter.kernel is self.kernel else replace(adapter, kernel=self.kernel)
 
     async def update_adapter(
         self, adapter: Adapter, feedback: Feedback, *, commit: Commit | None = None
@@ -294,14 +306,18 @@ class LoRAPersonalizationEngine:
         self._check_adapter(adapter)
         if not isinstance(feedback, Feedback):
             raise InvalidInputError("feedback", feedback, "a Feedback")
+        adapter = self.with_kernel(adapter)
         connection = self._connection
         if connection is None:
             result = await self._updater.update(adapter, feedback, None, commit, self._experts)
         else:
-            with connection.update_in_flight():
+            connection.begin_update()
+            try:
                 result = await self._updater.update(
                     adapter, feedback, connection, commit, self._experts
                 )
+            finally:
+                connection.end_update()
         self._tally.updates += 1
         return result
 
@@ -322,7 +338,7 @@ class LoRAPersonalizationEngine:
             EngineClosedError: the engine is not open.
         """
         self._require_open()
-        return merge(adapters, weights, user_id)
+        return self.with_kernel(merge(adapters, weights, user_id))
 
     async def forget(self, user_id: str) -> int:
         """Remove a user here and in the bank: replay, episodes on their way, patterns, skills.
@@ -389,6 +405,7 @@ class LoRAPersonalizationEngine:
         *,
         experiences: Experiences | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        on_population: OnPopulationProgress | None = None,
     ) -> ConsolidationReport:
         """Turn episodes into skills: hyperparameters with evidence, and prior weights.
 
@@ -400,7 +417,9 @@ class LoRAPersonalizationEngine:
             criteria: when a group counts; None means the defaults.
             experiences: asked for each (hashed) user's feedback to train on; None means this
                 engine's replay.
-            on_progress: called in the event loop after each epoch of training.
+            on_progress: called in the event loop after each epoch of a skill's training.
+            on_population: the same for what is shared by all users where the pool of items is
+                known; the result is in the report, and the caller keeps it.
 
         Raises:
             BankError: no bank is connected, or it failed.
@@ -409,13 +428,17 @@ class LoRAPersonalizationEngine:
         connection = self._connection
         if connection is None:
             raise BankError("no bank is connected: call connect_reasoning_bank first")
-        with connection.update_in_flight():
+        connection.begin_update()
+        try:
             return await self._consolidator.run(
                 connection.bank,
                 criteria or ConsolidationCriteria(),
                 experiences or self._experiences,
                 on_progress,
+                on_population,
             )
+        finally:
+            connection.end_update()
 
     def stats(self) -> EngineStats:
         """Counts since the engine was opened."""
@@ -535,7 +558,8 @@ class LoRAPersonalizationEngine:
     def _check_adapter(self, adapter: Adapter) -> None:
         if not isinstance(adapter, Adapter):
             raise InvalidInputError("adapter", adapter, "an Adapter")
-        for field in ("space", "objective"):
-            own = getattr(self.config, field)
-            if getattr(adapter, field) != own:
-                raise InvalidInputError(f"adapter.{field}", getattr(adapter, field), str(own))
+        own = self.config
+        if adapter.space is not own.space and adapter.space != own.space:
+            raise InvalidInputError("adapter.space", adapter.space, str(own.space))
+        if adapter.objective != own.objective:
+            raise InvalidInputError("adapter.objective", adapter.objective, own.objective)

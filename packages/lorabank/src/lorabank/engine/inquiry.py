@@ -8,8 +8,8 @@ the shared query with it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
@@ -17,13 +17,15 @@ from anyio.abc import TaskGroup
 from lorabank.breaker import CircuitBreaker
 from lorabank.cache import TtlCache
 from lorabank.clock import Clock
+from lorabank.codec.records import from_record, to_record
 from lorabank.config import QueryConfig
+from lorabank.errors import CodecError, InvalidInputError
 from lorabank.logs import get_logger
 from lorabank.outbox import Outbox
 from lorabank.protocols import ReasoningBank
 from lorabank.types.pattern import Match, Pattern
 from lorabank.types.query import Query
-from lorabank.types.strategy import Strategy
+from lorabank.types.strategy import NO_TRIALS, ArmEffect, Strategy, TrialSummary
 from lorabank.waiting import undisturbed
 
 CacheState: TypeAlias = Literal["hit", "miss", "timeout", "failed", "degraded", "disconnected"]
@@ -88,12 +90,15 @@ class Inquiry:
         )
         self.hits = self.misses = 0
 
-    async def advise(self, key: Hashable, query: Query) -> Advice:
-        """The cached answer, or a new one if it comes within the budget."""
+    def cached(self, key: Hashable) -> Advice | None:
+        """The cached answer, if there is one."""
         cached = self.cache.get(key)
         if cached is not None:
             self.hits += 1
-            return cached
+        return cached
+
+    async def advise(self, key: Hashable, query: Query) -> Advice:
+        """A new answer, if it comes within the budget. Look for a `cached` one before."""
         self.misses += 1
         flight = self._flights.get(key)
         if flight is None:
@@ -159,8 +164,26 @@ def as_matches(answer: object) -> tuple[Match, ...] | None:
 
 
 def _as_strategy(answer: object) -> Strategy | None:
-    """Hints may hold anything: they are checked where they are applied."""
+    """Hints may hold anything: they are checked where they are applied.
+
+    Numbers that can't be shown are left out; text, matches and effects of another type make the
+    whole answer none.
+    """
     if not isinstance(answer, Strategy) or not isinstance(answer.recommendation, str):
         return None
-    sound = isinstance(answer.effects, tuple) and as_matches(answer.patterns) is not None
-    return answer if sound else None
+    if not isinstance(answer.effects, tuple) or as_matches(answer.patterns) is None:
+        return None
+    effects = tuple(effect for effect in answer.effects if _fits(effect, ArmEffect))
+    summary = answer.summary if _fits(answer.summary, TrialSummary) else NO_TRIALS
+    return replace(answer, effects=effects, summary=summary)
+
+
+def _fits(part: Any, kind: type) -> bool:
+    """Whether every field is what the annotation of ``kind`` says."""
+    if not isinstance(part, kind):
+        return False
+    try:
+        from_record(kind, to_record(part))
+    except (CodecError, InvalidInputError):
+        return False
+    return True

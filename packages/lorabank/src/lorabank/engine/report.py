@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from lorabank.adaptation.mixing import MixtureReport
 from lorabank.adapter import Adapter
 from lorabank.engine.inquiry import CacheState
-from lorabank.types.hyperparameters import Hyperparameters, Selection
+from lorabank.hints import explain_strategy, fitted
+from lorabank.types.hyperparameters import DEFAULTS, Hyperparameters, Selection
 from lorabank.types.pattern import Match, Pattern
 from lorabank.types.strategy import Strategy
 
@@ -26,6 +28,7 @@ class HintUse:
         refused: one sentence for each hint that was turned down.
         strategy: the bank's answer, None without one.
         similar: the patterns it found.
+        defaults: what is used where nothing is hinted.
     """
 
     selection: Selection
@@ -33,15 +36,21 @@ class HintUse:
     refused: tuple[str, ...] = ()
     strategy: Strategy | None = None
     similar: tuple[Match, ...] = ()
+    defaults: Hyperparameters = DEFAULTS
 
     def explain(self) -> str:
-        """The above as text."""
-        lines = [f"selection: {self.selection}"]
-        lines += [f"applied: {reason}" for reason in self.applied]
-        lines += [f"refused: {reason}" for reason in self.refused]
+        """As text of at most 80 columns.
+
+        What was hinted; its effect with interval, trials, users and n_eff, also on users who had
+        no part in choosing it; what the default would have done; which episodes say so.
+        """
+        return fitted(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield f"selection: {self.selection}"
+        yield from (f"refused: {reason}" for reason in self.refused)
         if self.strategy is not None:
-            lines.append(self.strategy.recommendation)
-        return "\n".join(lines)
+            yield from explain_strategy(self.strategy, self.defaults, self.applied)
 
 
 @dataclass(frozen=True, slots=True)

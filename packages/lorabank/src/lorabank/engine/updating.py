@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import TypeVar, TypeVarTuple
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
-import numpy as np
 
 from lorabank.adaptation.mixing import Experts, Mixing
 from lorabank.adaptation.preparation import context_of, work_of
@@ -28,17 +27,24 @@ from lorabank.numerics.lora import Matrices
 from lorabank.numerics.mse import MseBatch
 from lorabank.protocols import ReasoningBank
 from lorabank.replay import ExperienceReplay
+from lorabank.types.chance import Chance, SeededChance
 from lorabank.types.feedback import Feedback
 from lorabank.types.identifiers import new_id, user_key
 from lorabank.types.items import ItemPool
 from lorabank.types.pattern import Pattern
 from lorabank.types.query import PatternFilter, Query
+from lorabank.types.values import changed, made
 
 log = get_logger(__name__)
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 # Multiply-adds that take well under the 5 ms for which the event loop may be held up.
 INLINE_WORK = 10_000_000
+# Seconds of updates in a row after which others get their turn: an update that finds everything
+# at hand has nothing to wait for, and a loop of those would hold the event loop for good.
+FAIR = 1e-3
+# Turns of the event loop that are given then: a delivery takes some to get through.
+TURNS = 2
 
 Commit = Callable[[Adapter, Pattern | None], Awaitable[None]]
 
@@ -61,6 +67,8 @@ class Updater:
         self._clock = clock
         self._threads = threads
         self._timer = timer
+        self._rested = timer()
+        self._tasks: dict[tuple[int, str], str] = {}
 
     async def update(
         self,
@@ -75,22 +83,23 @@ class Updater:
         Raises:
             InvalidInputError: the feedback does not fit the adapter or its objective.
         """
+        await self._give_way()
         started = self._timer()
         key = user_key(adapter.user_id, self._config.user_key_secret)
-        rng = np.random.default_rng([self._config.seed, int(key[:16], 16), adapter.version])
+        rng = SeededChance((self._config.seed, int(key[:16], 16), adapter.version))
         batch, mixing = await self._prepare(adapter, feedback, experts, rng)
         bank = state_of(connection)
         advice = await self._ask(adapter, feedback, connection)
         decision, hints = decide(self._config, key, advice)
         if connection is not None:
-            decision = replace(decision, observed=True)
+            decision = changed(decision, observed=True)
         queried = self._timer()
         result, plain_mse = await self._compute(adapter, batch, mixing, decision, rng)
         computed = self._timer()
         updated = result.adapter
         if connection is not None:
             pending = self._episode(result, feedback, key, decision, computed - started)
-            updated = replace(updated, pending=pending)
+            updated = changed(updated, pending=pending)
         if commit is None:
             episode = await _deliver(connection, result.finished, updated.pending)
             self._replay.add(key, feedback, self._clock.wall())
@@ -123,6 +132,12 @@ class Updater:
         )
         return UpdateResult(updated, report)
 
+    async def _give_way(self) -> None:
+        if self._timer() - self._rested > FAIR:
+            for _ in range(TURNS):
+                await anyio.lowlevel.checkpoint()
+            self._rested = self._timer()
+
     async def _ask(
         self, adapter: Adapter, feedback: Feedback, connection: Connection | None
     ) -> Advice:
@@ -137,22 +152,23 @@ class Updater:
             adapter.dim,
             _generation(connection.bank),
         )
+        cached = connection.inquiry.cached(cache_key)
+        if cached is not None:
+            return cached
         query = Query(
             namespace=config.namespace,
             context=context_of(feedback),
-            task=task_text(adapter),
+            task=self._task(adapter),
             k=config.query.k,
             where=PatternFilter(objective=adapter.objective),
             defaults=config.defaults,
+            asker=user_key(adapter.user_id, config.user_key_secret),
+            half_life=config.trials.half_life,
         )
         return await connection.inquiry.advise(cache_key, query)
 
     async def _prepare(
-        self,
-        adapter: Adapter,
-        feedback: Feedback,
-        experts: Experts | None,
-        rng: np.random.Generator,
+        self, adapter: Adapter, feedback: Feedback, experts: Experts | None, rng: Chance
     ) -> tuple[Batch, Mixing | None]:
         work = feedback.x.size
         if adapter.objective == "contrastive" and self._pool is not None:
@@ -168,7 +184,7 @@ class Updater:
         batch: Batch,
         mixing: Mixing | None,
         decision: Decision,
-        rng: np.random.Generator,
+        rng: Chance,
     ) -> tuple[StepResult, float | None]:
         config = self._config
         passes = decision.hyperparameters.steps + 3
@@ -188,14 +204,15 @@ class Updater:
     def _episode(
         self, result: StepResult, feedback: Feedback, key: str, decision: Decision, latency: float
     ) -> Pattern:
-        """What this update did; it is scored by the next batch."""
+        """What this update did; it is scored by the next batch. All of it was checked before."""
         now = self._clock.wall()
         adapter = result.adapter
-        return Pattern(
+        return made(
+            Pattern,
             id=new_id(now),
             namespace=self._config.namespace,
             user_key=key,
-            task=task_text(adapter),
+            task=self._task(adapter),
             context=context_of(feedback),
             objective=adapter.objective,
             rank=adapter.rank,
@@ -205,13 +222,18 @@ class Updater:
             samples=len(feedback),
             created_at=now,
             latency_ms=1000.0 * max(latency, 0.0),
+            critique="",
             skill_ids=adapter.skill_ids,
+            outcome=None,
+            trial=None,
         )
 
-
-def task_text(adapter: Adapter) -> str:
-    """What is being done, for people; it holds no user id."""
-    return f"adapt a rank-{adapter.rank} {adapter.objective} adapter in {adapter.space}"
+    def _task(self, adapter: Adapter) -> str:
+        """What is being done, for people; it holds no user id."""
+        shape = adapter.rank, adapter.objective
+        if shape not in self._tasks:
+            self._tasks[shape] = f"adapt a rank-{shape[0]} {shape[1]} adapter in {adapter.space}"
+        return self._tasks[shape]
 
 
 def state_of(connection: Connection | None) -> BankState:
@@ -252,14 +274,17 @@ def _step(
     mixing: Mixing | None,
     decision: Decision,
     config: EngineConfig,
-    rng: np.random.Generator,
+    rng: Chance,
     timer: Callable[[], float],
 ) -> tuple[StepResult, float | None]:
     result = adapt(adapter, batch, decision, config, rng, timer, mixing)
-    return result, _plain_mse(adapter, batch)
+    return result, _plain_mse(adapter, batch, result.loss_before)
 
 
-def _plain_mse(adapter: Adapter, batch: Batch) -> float | None:
+def _plain_mse(adapter: Adapter, batch: Batch, loss: float) -> float | None:
+    """Without weights it is ``loss``, related to the number of components instead of the energy."""
     if not isinstance(batch, MseBatch):
         return None
+    if batch.weights is None:
+        return loss * batch.energy() / batch.X.size
     return batch.plain_loss(Matrices(adapter.A, adapter.B, adapter.scale))

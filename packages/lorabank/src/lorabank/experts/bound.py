@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lorabank.adaptation.mixing import OWN
+from lorabank.adaptation.mixing import OWN, Scores
 from lorabank.config import MixtureConfig
 from lorabank.population import Expert, Population, PopulationScorer
 from lorabank.types.arrays import FloatArray, IntArray
@@ -30,15 +30,17 @@ class BoundExperts:
     """
 
     def __init__(self, population: Population, pool: ItemPool, config: MixtureConfig) -> None:
+        self.scorer = PopulationScorer(population, pool)
         self.population = population
         self.pool = pool
-        self.scorer = PopulationScorer(population, pool)
         self.experts = population.experts
         self.id = population.id
         self.names = (*population.names, OWN)
         self.base = _best(self.experts)
         self.prior = _prior(self.experts, self.base, config.prior_events)
         self.base_tau = self.base_expert.tau
+        self._by_adapter = list({expert.adapter: expert for expert in self.experts}.values())
+        self._constant = self._constants()
 
     @property
     def base_expert(self) -> Expert:
@@ -54,17 +56,62 @@ class BoundExperts:
         """See `Experts.base_output`."""
         return self.scorer.transform(self.base_expert.name, X)
 
-    def base_vectors(self, candidates: IntArray | None) -> FloatArray:
-        """See `Experts.base_vectors`."""
-        vectors = self.item_vectors if self.base_expert.residuals else self.pool.vectors
-        rows: FloatArray = vectors if candidates is None else vectors[candidates]
-        return rows
+    def score(self, X: FloatArray, recent: IntArray, candidates: IntArray | None) -> Scores:
+        """See `Experts.score`. What experts have in common is computed once."""
+        logits = np.repeat(_chosen(self._constant.T, candidates).T[:, None], len(X), axis=1)
+        self._add_neighbours(logits, recent, candidates)
+        offset = logits[self.base].copy()
+        outputs = {e.adapter: self.scorer.transform(e.name, X) for e in self._by_adapter}
+        for residuals, table in ((False, self.pool.vectors), (True, self.item_vectors)):
+            places = [k for k, e in enumerate(self.experts) if e.tau and e.residuals is residuals]
+            if places:
+                vectors = _chosen(table, candidates)
+                self._add_similarity(logits, places, outputs, vectors)
+            if self.base_expert.residuals is residuals:
+                seen = vectors if places else _chosen(table, candidates)
+        return Scores(logits, outputs[self.base_expert.adapter], seen, offset)
 
-    def all_logits(
-        self, X: FloatArray, recent: IntArray, candidates: IntArray | None
-    ) -> FloatArray:
-        """See `Experts.all_logits`."""
-        return self.scorer.all_logits(X, recent, candidates)
+    def _add_similarity(
+        self,
+        logits: FloatArray,
+        places: list[int],
+        outputs: dict[str | None, FloatArray],
+        vectors: FloatArray,
+    ) -> None:
+        """``tau * <y, e>`` of the experts in these places, which see the same vectors."""
+        adapters = list(dict.fromkeys(self.experts[k].adapter for k in places))
+        stacked = np.concatenate([outputs[name] for name in adapters])
+        similarity = (stacked @ vectors.T).reshape(len(adapters), -1, len(vectors))
+        for k in places:
+            expert = self.experts[k]
+            logits[k] += np.float32(expert.tau) * similarity[adapters.index(expert.adapter)]
+
+    def _add_neighbours(
+        self, logits: FloatArray, recent: IntArray, candidates: IntArray | None
+    ) -> None:
+        table = self.population.neighbours
+        places = [k for k, expert in enumerate(self.experts) if expert.neighbour_weight]
+        if table is None or not places:
+            return
+        near = np.log1p(table.scores(recent, candidates))
+        for k in places:
+            logits[k] += np.float32(self.experts[k].neighbour_weight) * near
+
+    def _constants(self) -> FloatArray:
+        """(K - 1, N): what does not depend on the user."""
+        parts = np.empty((len(self.experts), len(self.pool)), np.float32)
+        residuals = self.population.residuals
+        bias = None if residuals is None else residuals.item_bias(self.pool)
+        for k, expert in enumerate(self.experts):
+            parts[k] = np.float32(expert.prior_weight) * self.pool.log_prior
+            if expert.residuals and bias is not None:
+                parts[k] += np.float32(expert.bias_weight) * bias
+        return parts
+
+
+def _chosen(rows: FloatArray, candidates: IntArray | None) -> FloatArray:
+    found: FloatArray = rows if candidates is None else rows[candidates]
+    return found
 
 
 def _best(experts: tuple[Expert, ...]) -> int:

@@ -65,10 +65,10 @@ def mixed_log_probabilities(
     newest, places = np.array([recent], np.int64), None
     if positions is not None:
         positions, places = np.unique(positions, return_inverse=True)
-    own = adapter.transform(experts.base_output(X))
-    shared = experts.all_logits(X, newest, positions)[:, 0]
-    logits = [*shared, experts.scorer.logits(experts.base_expert.name, own, newest, positions)[0]]
-    mixed = _mix(np.stack(logits), trust(adapter, experts, config))
+    scores = experts.score(X, newest, positions)
+    tau = np.float32(experts.base_tau)
+    own = scores.offset[0] + tau * (scores.vectors @ adapter.transform(scores.X)[0])
+    mixed = _mix(np.vstack([scores.logits[:, 0], own]), trust(adapter, experts, config))
     return mixed if places is None else mixed[places]
 
 

@@ -85,6 +85,8 @@ def apply_hints(
             refused.append(
                 f"{parameter}: got {_shown(given)}, expected {kind} in [{low:g}, {high:g}]"
             )
+    if not accepted:
+        return defaults, (), tuple(refused)
     return replace(defaults, **accepted), tuple(accepted), tuple(refused)  # type: ignore[arg-type]
 
 

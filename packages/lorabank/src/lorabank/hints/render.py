@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lorabank.types.pattern import ARM_PARAMETERS
-from lorabank.types.strategy import ArmEffect, Strategy
+from lorabank.types.strategy import ArmEffect, Estimate, Strategy
 
 NAMES = {
     "learning_rate": "learning rate",
@@ -42,20 +42,27 @@ def _line(parameter: str, strategy: Strategy) -> str:
 
 def _best(parameter: str, effects: Sequence[ArmEffect]) -> ArmEffect | None:
     arms = [effect for effect in effects if effect.parameter == parameter]
-    return max(arms, key=lambda effect: effect.lower, default=None)
+    return max(arms, key=_rank, default=None)
+
+
+def _rank(effect: ArmEffect) -> tuple[bool, float]:
+    """As hints are chosen: of those that beat the default, the best on the choosing fold."""
+    chosen_by = effect.lower if effect.fold_lower is None else effect.fold_lower
+    return effect.lower > 0, chosen_by if effect.lower > 0 else effect.lower
 
 
 def _gain(effect: ArmEffect, value: float) -> str:
     default = value / effect.factor if effect.factor > 0 else 0.0
-    return f"{_percent(effect)} less next-batch loss than {default:.3g}, {effect.users} users"
+    return f"{percent(effect)} less next-batch loss than {default:.3g}, {effect.users} users"
 
 
 def _tried(effect: ArmEffect) -> str:
-    change = f"{_percent(effect)} less next-batch loss, {effect.users} users"
-    return f"best tried, x{effect.factor:g}: {change}"
+    change = f"{percent(effect)} less next-batch loss, {effect.users} users"
+    # It may help by itself: only the best arm is hinted, as arms were not tried together.
+    return f"best tried{' alone' if effect.lower > 0 else ''}, x{effect.factor:g}: {change}"
 
 
-def _percent(effect: ArmEffect) -> str:
+def percent(effect: ArmEffect | Estimate) -> str:
     """The decrease as a share of the reference loss, with its interval."""
     mean, lower, upper = (100 * part for part in (effect.mean, effect.lower, effect.upper))
     return f"{mean:.1f} % [{lower:.1f}, {upper:.1f}]"

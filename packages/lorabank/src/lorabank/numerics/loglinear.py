@@ -122,9 +122,9 @@ def _evaluate_chunk(events: ChoiceEvents, theta: Vector) -> tuple[float, Vector,
 
 def _centred(feature: AnyFloatArray, targets: IntArray) -> AnyFloatArray:
     """The softmax does not see what is added to a row: from here, a constant is exactly flat."""
-    if feature.ndim == 1:
-        return feature - feature.max()
-    return feature - feature[np.arange(len(targets)), targets][:, None]
+    origin = feature.max() if feature.ndim == 1 else feature[np.arange(len(targets)), targets, None]
+    centred: AnyFloatArray = feature - origin
+    return centred
 
 
 def _at_targets(feature: AnyFloatArray, targets: IntArray) -> AnyFloatArray:

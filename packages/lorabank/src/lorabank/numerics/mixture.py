@@ -24,8 +24,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import repeat
 
-from lorabank.types.mixture import MOST_LOG_ODDS, Mixture
+from lorabank.types.mixture import MOST_LOG_ODDS, Mixture, served
 
 # Exponents that float64 can still take; only a weight of next to nothing is multiplied by more.
 LARGEST = 700.0
@@ -47,39 +48,56 @@ def with_experts(mixture: Mixture, prior: Sequence[float]) -> Mixture:
 
 def observe(
     mixture: Mixture,
-    log_likelihoods: Sequence[float],
+    log_likelihoods: Sequence[Sequence[float]],
     prior: Sequence[float],
     share: float,
-    power: float = 1.0,
-) -> tuple[Mixture, float]:
-    """Score one observation, then learn from it.
+    powers: Sequence[float] | None = None,
+) -> tuple[Mixture, list[float]]:
+    """Score each observation, then learn from it.
 
     Args:
-        mixture: before the observation.
-        log_likelihoods: of the observation under each expert, (K,); -inf where it was impossible.
+        mixture: before the first.
+        log_likelihoods: of the observations under each expert, (n, K), in the order in which they
+            happened; -inf where one was impossible.
         prior: weights that the share goes back to, (K,), above zero, summing to 1.
         share: s, in (0, 1]: the greater, the sooner a drift is followed.
-        power: weight of the observation, in [0, 1].
+        powers: weights of the observations, (n,), in [0, 1]; None: all count in full.
 
     Returns:
-        The mixture afterwards, and its log likelihood of the observation beforehand. What was
+        The mixture afterwards, and its log likelihood of each observation beforehand. What was
         impossible for every expert (-inf) teaches nothing.
     """
-    scored = _log_dot(mixture.served, log_likelihoods)
-    powered = [power * value if power else 0.0 for value in log_likelihoods]
-    below = _log_dot(mixture.weights, powered)
-    if below == -math.inf:
-        return mixture, scored
-    observed = mixture.observed + 1
-    share /= 1.0 + share * observed
-    weights = [
-        (1.0 - share) * weight * math.exp(min(value - below, LARGEST)) + share * back
-        for weight, value, back in zip(mixture.weights, powered, prior, strict=True)
+    log_odds, weights, observed = mixture.log_odds, list(mixture.weights), mixture.observed
+    scores = []
+    for values, power in zip(
+        log_likelihoods, powers or repeat(1.0, len(log_likelihoods)), strict=True
+    ):
+        scores.append(_log_dot(served(log_odds, weights), values))
+        powered = values if power == 1.0 else [power * v if power else 0.0 for v in values]
+        below = _log_dot(weights, powered)
+        if below == -math.inf:
+            continue
+        observed += 1
+        weights = _reweighted(weights, powered, below, prior, share / (1.0 + share * observed))
+        log_odds = min(max(log_odds + powered[0] - below, -MOST_LOG_ODDS), MOST_LOG_ODDS)
+    return Mixture(log_odds, tuple(weights), observed), scores
+
+
+def _reweighted(
+    weights: Sequence[float],
+    logs: Sequence[float],
+    total: float,
+    prior: Sequence[float],
+    share: float,
+) -> list[float]:
+    """Bayes' rule, then the share."""
+    kept = 1.0 - share
+    found = [
+        kept * weight * math.exp(min(value - total, LARGEST)) + share * back
+        for weight, value, back in zip(weights, logs, prior, strict=True)
     ]
-    total = math.fsum(weights)
-    log_odds = mixture.log_odds + powered[0] - below
-    log_odds = min(max(log_odds, -MOST_LOG_ODDS), MOST_LOG_ODDS)
-    return Mixture(log_odds, tuple([weight / total for weight in weights]), observed), scored
+    mass = math.fsum(found)
+    return [weight / mass for weight in found]
 
 
 def _log_dot(weights: Sequence[float], logs: Sequence[float]) -> float:

@@ -37,9 +37,9 @@ class Court:
     def judge(self, candidate: Candidate, users: BoolArray | None = None) -> Verdict:
         """Compare with the parent; ``users`` (users,) restricts the proof to those of a group.
 
-        What was learned from people must beat its parent by the lower bound. What promises is
-        better than the identity on average, and not worse than its parent by the upper bound: a
-        mixture that weighs its experts by what they predict can use it.
+        What was learned from people must beat its parent by the lower bound. Another combination
+        of parts is kept unless the upper bound says that it is worse than its parent or the
+        identity: a mixture that weighs its experts by what they predict can use it.
         """
         losses, ranks = candidate.predictor.judge(self._ground, self._ground.proof)
         self._losses[candidate.name] = losses
@@ -61,10 +61,10 @@ class Court:
         if candidate.parent is None:
             return None, True, "what everything is compared with"
         evidence = self._evidence(candidate.name, candidate.parent, rows)
-        if candidate.must == "promise":
+        if candidate.must == "not be worse":
             identity = self._evidence(candidate.name, IDENTITY, rows)
-            kept = evidence.upper >= 0 and identity.mean > 0
-            return evidence, kept, f"{'promising' if kept else 'not promising'} on new users"
+            kept = min(evidence.upper, identity.upper) >= 0
+            return evidence, kept, f"{'not ' if kept else ''}proved worse on new users"
         kept = evidence.lower > 0
         return evidence, kept, f"{'' if kept else 'not '}better than its parent on new users"
 

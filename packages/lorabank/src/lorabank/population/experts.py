@@ -21,7 +21,7 @@ from lorabank.population.neighbours import ItemToItem
 from lorabank.population.predictor import Predictor
 from lorabank.types.arrays import IntArray
 
-Must: TypeAlias = Literal["beat its parent", "promise"]
+Must: TypeAlias = Literal["beat its parent", "not be worse"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,8 +31,8 @@ class Candidate:
     Attributes:
         name, adapter, residuals: as in `Expert`.
         parent: name of the expert that it is compared with, or None.
-        must: what it has to show to be kept: "beat its parent" by the lower bound is for what was
-            learned from people; "promise" is enough for a new mixture of proved parts.
+        must: what it has to show to be kept: "beat its parent" by the lower bound, or "not be
+            worse" by the upper one.
         predictor: calibrated.
     """
 
@@ -79,14 +79,14 @@ def common_candidates(
     ]
     if table is not None:
         alone = Predictor(None, None, neighbours=table)
-        found.insert(1, Candidate(NEIGHBOURS, None, False, IDENTITY, alone, "promise"))
+        found.insert(1, Candidate(NEIGHBOURS, None, False, IDENTITY, alone, "not be worse"))
     if residual is not None:
         found.append(Candidate(SHARED_RESIDUALS, SHARED, True, SHARED, residual))
     if table is not None:
         name = EVERYTHING if residual is not None else SHARED_NEIGHBOURS
         last = found[-1]
         both = last.predictor.beside(table)
-        found.append(Candidate(name, SHARED, last.residuals, last.name, both, "promise"))
+        found.append(Candidate(name, SHARED, last.residuals, last.name, both, "not be worse"))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from lorabank.config import ContrastiveConfig, PriorConfig
+from lorabank.errors import InvalidInputError
 from lorabank.population.fit import Fit
 from lorabank.population.ground import Ground, make_ground
 from lorabank.population.model import IDENTITY, Expert, Population
@@ -56,12 +57,23 @@ def fit_population(
     """
     settings, schedule = config or PopulationConfig(), prior or PriorConfig()
     likes = contrastive or ContrastiveConfig()
+    _check_rows(rows, pool, space)
     ground = make_ground(rows, pool, settings, schedule, likes)
     reason = _too_little(ground, schedule.min_users)
     if reason:
         return _identity_alone(ground, space, likes, reason)
     fit = Fit(ground, settings, schedule, likes, seed, on_progress, check or _go_on)
     return fit.run(space, groups or {})
+
+
+def _check_rows(rows: Rows, pool: ItemPool, space: EmbeddingSpace) -> None:
+    if rows.items is None:
+        raise InvalidInputError("rows.items", None, "feedback on items of the pool")
+    if len(rows.items) and int(rows.items.max()) >= len(pool):
+        raise InvalidInputError("rows.items", int(rows.items.max()), f"positions below {len(pool)}")
+    if not rows.x.shape[1] == pool.dim == space.dim:
+        dims = (rows.x.shape[1], pool.dim)
+        raise InvalidInputError("dim of rows and pool", dims, f"the space's dimension {space.dim}")
 
 
 def _go_on() -> None:

@@ -1,6 +1,7 @@
 """Statistics of paired effects with users as clusters. Pure functions: no I/O, no logging."""
 
-from lorabank.statistics.choice import choose_hints, confidence_in
+from lorabank.statistics.betting import ConfidenceSequence, confidence_sequence
+from lorabank.statistics.choice import arm_value, choose_hints, confidence_in
 from lorabank.statistics.clusters import ClusteredMeans, clustered_means, effective_number
 from lorabank.statistics.effects import EFFECT_LIMIT, MIN_USERS, arm_effects
 from lorabank.statistics.student import student_cdf, student_quantile
@@ -9,10 +10,13 @@ __all__ = [
     "EFFECT_LIMIT",
     "MIN_USERS",
     "ClusteredMeans",
+    "ConfidenceSequence",
     "arm_effects",
+    "arm_value",
     "choose_hints",
     "clustered_means",
     "confidence_in",
+    "confidence_sequence",
     "effective_number",
     "student_cdf",
     "student_quantile",

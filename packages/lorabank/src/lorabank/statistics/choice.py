@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from lorabank.types.hyperparameters import Hints, Hyperparameters
 from lorabank.types.pattern import ARM_PARAMETERS
@@ -10,41 +11,38 @@ from lorabank.types.strategy import ArmEffect
 
 
 def choose_hints(effects: Sequence[ArmEffect], defaults: Hyperparameters) -> Hints:
-    """Of each parameter the arm with the best lower bound, if that bound is above zero.
+    """The best of the arms whose lower bound is above zero: by the lower bound of one fold.
+
+    Only one: every arm was tried with all else at its default, so what two of them do together
+    was never seen. (A doubled rate and doubled steps may each help, and ruin an adapter together.)
 
     Args:
         effects: as from `arm_effects`.
         defaults: the hint's value is the arm's factor times the default (``steps``: rounded).
             Arms that leave the default as it is are passed over.
     """
-    chosen: dict[str, tuple[float, ArmEffect]] = {}
-    for effect in sorted(effects, key=lambda e: -e.lower):
+    for effect in sorted(effects, key=_rank):
         value = arm_value(effect, defaults)
-        if effect.lower > 0 and value is not None and effect.parameter not in chosen:
-            chosen[effect.parameter] = value, effect
-    if not chosen:
-        return Hints()
-    hinted = [effect for _, effect in chosen.values()]
-    steps = chosen.get("steps")
-    return Hints(
-        learning_rate=_value(chosen, "learning_rate"),
-        clip_threshold=_value(chosen, "clip_threshold"),
-        ewc_strength=_value(chosen, "ewc_strength"),
-        steps=None if steps is None else int(steps[0]),
-        confidence=confidence_in(hinted, looked_at=len(effects)),
-        reasons=tuple(_reason(effect) for effect in hinted),
-    )
+        if effect.lower > 0 and value is not None:
+            hints = Hints(
+                confidence=confidence_in(effect, looked_at=len(effects)),
+                reasons=(_reason(effect),),
+            )
+            chosen = int(value) if effect.parameter == "steps" else value
+            return replace(hints, **{effect.parameter: chosen})  # type: ignore[arg-type]
+    return Hints()
 
 
-def confidence_in(hinted: Sequence[ArmEffect], looked_at: int) -> float:
-    """Lower bound of the probability that every hinted choice helps, in [0, 1].
+def _rank(effect: ArmEffect) -> float:
+    return -(effect.lower if effect.fold_lower is None else effect.fold_lower)
 
-    ``1 - looked_at * sum(1 - p)``: the union bound over the hinted arms, corrected for having
-    picked them out of ``looked_at`` arms. 0 without hints.
+
+def confidence_in(effect: ArmEffect, looked_at: int) -> float:
+    """Lower bound of the probability that the choice helps, in [0, 1].
+
+    ``1 - looked_at * (1 - p)``: corrected for having picked it out of ``looked_at`` arms.
     """
-    if not hinted:
-        return 0.0
-    return max(0.0, 1.0 - looked_at * sum(1.0 - effect.probability for effect in hinted))
+    return max(0.0, 1.0 - looked_at * (1.0 - effect.probability))
 
 
 def arm_value(effect: ArmEffect, defaults: Hyperparameters) -> float | None:
@@ -56,11 +54,6 @@ def arm_value(effect: ArmEffect, defaults: Hyperparameters) -> float | None:
     if effect.parameter == "steps":
         value = float(max(1, round(value)))
     return None if value == default else value
-
-
-def _value(chosen: dict[str, tuple[float, ArmEffect]], parameter: str) -> float | None:
-    found = chosen.get(parameter)
-    return None if found is None else found[0]
 
 
 def _reason(effect: ArmEffect) -> str:

@@ -1,18 +1,33 @@
-"""Effects of hyperparameter arms from shadow trials: paired, with users as clusters."""
+"""Effects of hyperparameter arms from shadow trials: paired, with users as clusters.
+
+Two things are kept apart. The **interval** decides on hints: it must hold although the evidence
+is looked at again with every update, so it comes from a confidence sequence in which each user
+counts once, with the first trial, in the order in which users came. (A mean over all trials of a
+user would change what was already bet on; and one user's trials are not independent.) The
+**mean** describes: it is over all trials, each user counts once, and old trials weigh less.
+
+Whatever is picked because it looks best looks better than it is. So users fall into two folds by
+their key: which arm is best is decided on one (`ArmEffect.fold_lower`), and what it is worth is
+estimated on those of the other who came after its interval left zero (`ArmEffect.confirmed`).
+"""
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabank.statistics.clusters import clustered_means
-from lorabank.types.arrays import IntArray
+from lorabank.statistics.betting import ConfidenceSequence, confidence_sequence
+from lorabank.statistics.clusters import ClusteredMeans, clustered_means
+from lorabank.types.arrays import BoolArray, IntArray
 from lorabank.types.hyperparameters import Hyperparameters
 from lorabank.types.pattern import Pattern
-from lorabank.types.strategy import ArmEffect
+from lorabank.types.query import HALF_LIFE
+from lorabank.types.strategy import ArmEffect, Estimate
 
 MIN_USERS = 5
 # A relative effect beyond this counts as this, in both directions: one absurd loss can't bring a
@@ -24,12 +39,14 @@ _EPSILON = 1e-12
 
 
 class _Table(NamedTuple):
-    """One row per arm of each trial."""
+    """One row per arm of each trial, in the order of time."""
 
     keys: list[tuple[str, float]]
     effect: NDArray[np.float64]
     arm: IntArray
     user: IntArray
+    fold: IntArray
+    time: NDArray[np.float64]
 
 
 def arm_effects(
@@ -38,6 +55,7 @@ def arm_effects(
     *,
     confidence: float = 0.95,
     min_users: int = MIN_USERS,
+    half_life: float = HALF_LIFE,
 ) -> tuple[ArmEffect, ...]:
     """Mean effect of each arm against the default, best first.
 
@@ -46,10 +64,12 @@ def arm_effects(
     same next batch, so their difference is free of what they share.
 
     Args:
-        patterns: those without a trial are passed over.
+        patterns: those without a trial are passed over; their order does not matter.
         defaults: what the arms' factors multiply; trials around other settings are passed over.
-        confidence: of all two-sided intervals together (Bonferroni over the arms looked at).
+        confidence: of all two-sided intervals together (Bonferroni over the arms), at all times
+            together.
         min_users: arms tried by fewer users are left out.
+        half_life: seconds, see `Query`.
 
     Returns:
         ordered by their lower bounds.
@@ -57,47 +77,100 @@ def arm_effects(
     table = _tabulate(patterns, defaults)
     if not table.keys:
         return ()
-    means = clustered_means(table.effect, table.arm, table.user, len(table.keys))
+    now = float(table.time.max())
+    weights = np.maximum(0.5 ** ((now - table.time) / half_life), _EPSILON)
+    means = clustered_means(table.effect, table.arm, table.user, len(table.keys), weights)
     looked_at = np.flatnonzero(means.users >= max(min_users, 2)).tolist()
-    level = 1.0 - (1.0 - confidence) / max(len(looked_at), 1)
-    effects = []
-    for arm in looked_at:
-        parameter, factor = table.keys[arm]
-        lower, upper = means.interval(arm, level)
-        effects.append(
-            ArmEffect(
-                parameter=parameter,
-                factor=factor,
-                mean=float(means.mean[arm]),
-                standard_error=float(means.standard_error[arm]),
-                lower=lower,
-                upper=upper,
-                trials=int(means.observations[arm]),
-                users=int(means.users[arm]),
-                probability=means.probability_above_zero(arm),
-            )
-        )
+    effects = [_effect(table, means, arm, confidence, half_life) for arm in looked_at]
     return tuple(sorted(effects, key=lambda e: (-e.lower, e.parameter, e.factor)))
+
+
+def _effect(
+    table: _Table, means: ClusteredMeans, arm: int, confidence: float, half_life: float
+) -> ArmEffect:
+    parameter, factor = table.keys[arm]
+    mean = float(means.mean[arm])
+    alpha = 0.5 * (1.0 - confidence) / len(table.keys)
+    firsts = _first_trials(table, arm)
+    bounds = _bounds(table, firsts, alpha, half_life)
+    fold_lower = confirmed = None
+    if bounds.lower > 0:
+        choosing = table.fold[firsts] == 0
+        fold_lower = _bounds(table, firsts[choosing], alpha, half_life).lower
+        confirmed = _confirmed(table.effect[firsts], ~choosing, bounds.crossed, confidence)
+    return ArmEffect(
+        parameter=parameter,
+        factor=factor,
+        mean=mean,
+        standard_error=float(means.standard_error[arm]),
+        lower=min(bounds.lower, mean),
+        upper=max(bounds.upper, mean),
+        trials=int(means.observations[arm]),
+        users=int(means.users[arm]),
+        probability=-math.expm1(-max(bounds.log_wealth, 0.0)),
+        effective_users=float(means.effective_users[arm]),
+        fold_lower=fold_lower,
+        confirmed=confirmed,
+    )
+
+
+def _first_trials(table: _Table, arm: int) -> IntArray:
+    """The row of each user's first trial of an arm, in the order of time."""
+    rows = np.flatnonzero(table.arm == arm)
+    _, first = np.unique(table.user[rows], return_index=True)
+    firsts: IntArray = rows[np.sort(first)]
+    return firsts
+
+
+def _bounds(table: _Table, rows: IntArray, alpha: float, half_life: float) -> ConfidenceSequence:
+    now = float(table.time.max())
+    values, times = table.effect[rows], table.time[rows]
+    return confidence_sequence(
+        values, alpha, EFFECT_LIMIT, times=times, now=now, half_life=half_life
+    )
+
+
+def _confirmed(
+    values: NDArray[np.float64],
+    estimating: BoolArray,
+    crossed: int | None,
+    confidence: float,
+) -> Estimate | None:
+    """The effect on users of the other fold who came after the interval left zero."""
+    fresh = values[crossed:][estimating[crossed:]]
+    if crossed is None or len(fresh) < 2:
+        return None
+    bounds = confidence_sequence(fresh, 0.5 * (1.0 - confidence), EFFECT_LIMIT)
+    return Estimate(float(fresh.mean()), bounds.lower, bounds.upper, len(fresh))
 
 
 def _tabulate(patterns: Iterable[Pattern], defaults: Hyperparameters) -> _Table:
     # Flat lists of plain numbers: this runs on the way of an update, over thousands of arms.
-    trials = [
-        (p.user_key, p.trial)
-        for p in patterns
-        if p.trial is not None and p.trial.defaults == defaults
-    ]
-    arms = [arm for _, trial in trials for arm in trial.arms]
+    found = sorted(
+        (p for p in patterns if p.trial is not None and p.trial.defaults == defaults),
+        key=lambda p: (p.created_at, p.id),
+    )
+    trials = [p.trial for p in found if p.trial is not None]
+    arms = [arm for trial in trials for arm in trial.arms]
     keys: dict[tuple[str, float], int] = {}
     arm = [keys.setdefault((a.parameter, a.factor), len(keys)) for a in arms]
     users: dict[str, int] = {}
-    user = [users.setdefault(name, len(users)) for name, _ in trials]
-    arms_of_trial = [len(trial.arms) for _, trial in trials]
-    default = np.array([trial.default_loss for _, trial in trials], np.float64)
-    reference = np.array([trial.reference_loss for _, trial in trials], np.float64)
+    user = [users.setdefault(p.user_key, len(users)) for p in found]
+    arms_of_trial = [len(trial.arms) for trial in trials]
+    default = np.array([trial.default_loss for trial in trials], np.float64)
+    reference = np.array([trial.reference_loss for trial in trials], np.float64)
+    time = np.array([p.created_at for p in found], np.float64)
     loss = np.array([a.loss for a in arms], np.float64)
     effect = np.repeat(default, arms_of_trial) - loss
     effect /= np.repeat(np.maximum(reference, _EPSILON), arms_of_trial)
     bounded = np.clip(effect, -EFFECT_LIMIT, EFFECT_LIMIT)
+    fold_of_user = np.array([zlib.crc32(name.encode()) & 1 for name in users], np.int64)
     user_of_arm = np.repeat(np.array(user, np.int64), arms_of_trial)
-    return _Table(list(keys), bounded, np.array(arm, np.int64), user_of_arm)
+    return _Table(
+        keys=list(keys),
+        effect=bounded,
+        arm=np.array(arm, np.int64),
+        user=user_of_arm,
+        fold=fold_of_user[user_of_arm],
+        time=np.repeat(time, arms_of_trial),
+    )

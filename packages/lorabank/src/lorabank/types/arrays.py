@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,8 +12,12 @@ from lorabank.errors import InvalidInputError
 
 FloatArray: TypeAlias = NDArray[np.float32]
 AnyFloatArray: TypeAlias = NDArray[np.floating[Any]]
+Float64Array: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
+# Numbers up to which one dot product is the quickest look for NaN and infinity. BLAS takes more
+# than one thread for longer ones, and those wait for each other on a busy machine.
+_SMALL = 8192
 
 
 def as_float32(value: object, field: str) -> FloatArray:
@@ -27,11 +32,26 @@ def as_float32(value: object, field: str) -> FloatArray:
         raise InvalidInputError(field, array.dtype, "an array of integers or floats")
     if array.ndim == 0:
         raise InvalidInputError(field, value, "an array, not a scalar")
-    with np.errstate(over="ignore"):
-        array = np.ascontiguousarray(array, dtype=np.float32)
+    if array.dtype != np.float32 or not array.flags.c_contiguous:
+        with np.errstate(over="ignore"):
+            array = np.ascontiguousarray(array, dtype=np.float32)
+    if not array.flags.aligned:
+        array = array.copy()
+    check_finite(array, field)
+    return array
+
+
+def check_finite(array: FloatArray, field: str) -> None:
+    """Nothing, if all numbers of a contiguous array are finite.
+
+    Raises:
+        InvalidInputError: names the first that is not.
+    """
+    # A finite sum of squares has finite terms; where finite ones overflow it, look at each.
+    if array.size <= _SMALL and math.isfinite(np.vdot(array, array)):
+        return
     if not np.isfinite(array).all():
         raise InvalidInputError(field, _first_not_finite(array), "finite numbers within float32")
-    return array
 
 
 def as_array(value: object, field: str) -> NDArray[Any]:

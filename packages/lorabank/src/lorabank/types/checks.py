@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 def check_number(value: float, field: str, *, low: float, high: float = math.inf) -> None:
     """``value`` is a finite number in [low, high]."""
+    if type(value) is float and low <= value <= high and value < math.inf:
+        return  # the usual case; NaN compares as false
     if isinstance(value, bool) or not isinstance(value, int | float) or not _is_finite(value):
         raise InvalidInputError(field, value, "a finite number")
     if not low <= value <= high:
@@ -34,14 +36,18 @@ def check_count(value: int, field: str, *, low: int = 0) -> None:
 
 def check_choice(value: T, field: str, choices: Collection[T]) -> None:
     """``value`` is one of ``choices``."""
-    if not any(type(value) is type(choice) and value == choice for choice in choices):
-        raise InvalidInputError(field, value, "one of " + ", ".join(map(repr, choices)))
+    for choice in choices:
+        if type(value) is type(choice) and value == choice:
+            return
+    raise InvalidInputError(field, value, "one of " + ", ".join(map(repr, choices)))
 
 
 def check_text(value: str, field: str, *, empty: bool = False) -> None:
     """``value`` is a string that can be encoded as UTF-8, and not empty unless ``empty``."""
     if not isinstance(value, str) or not (value or empty):
         raise InvalidInputError(field, value, "a string" if empty else "a non-empty string")
+    if value.isascii():
+        return
     try:
         value.encode()
     except UnicodeEncodeError as exc:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from lorabank.errors import InvalidInputError
 from lorabank.types.arrays import FloatArray, IntArray, as_array, as_float32, as_matrix, read_only
 from lorabank.types.checks import check_number
+from lorabank.types.values import made
 
 
 @dataclass(frozen=True, slots=True, eq=False, init=False)
@@ -72,16 +73,18 @@ class Feedback:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays but the negatives."""
-        arrays = (self.x, self.target, self.items, self.reward)
-        return sum(array.nbytes for array in arrays if array is not None)
+        others = (self.target, self.items, self.reward)
+        return self.x.nbytes + sum([array.nbytes for array in others if array is not None])
 
     def copy(self) -> Feedback:
         """The same observations in memory of their own, without supplied negatives."""
-        return Feedback(
-            self.x.copy(),
-            None if self.target is None else self.target.copy(),
+        return made(
+            Feedback,
+            x=_own(self.x),
+            target=None if self.target is None else _own(self.target),
             items=self.items,
-            reward=None if self.reward is None else self.reward.copy(),
+            reward=None if self.reward is None else _own(self.reward),
+            negatives=None,
         )
 
 
@@ -127,6 +130,12 @@ def create_adapter_feedback(
         reward=[reward],
         negatives=negatives,
     )
+
+
+def _own(array: FloatArray) -> FloatArray:
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
 
 
 def _as_items(items: ArrayLike | None, count: int) -> IntArray | None:

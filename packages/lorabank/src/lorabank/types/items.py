@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lorabank.errors import InvalidInputError
 from lorabank.types.arrays import FloatArray, IntArray, as_float32, as_matrix, read_only
+from lorabank.types.chance import Chance
 from lorabank.types.checks import check_count, check_number
 
 
@@ -94,11 +95,12 @@ class ItemPool:
         cumulative /= cumulative[-1]
         return cumulative
 
-    def sample(self, count: int, rng: np.random.Generator) -> IntArray:
+    def sample(self, count: int, rng: Chance) -> IntArray:
         """Draw ``count`` item positions from q, with replacement, in O(count log N)."""
         check_count(count, "count", low=1)
         draws = np.searchsorted(self._cumulative_q, rng.random(count), side="right")
-        return np.minimum(draws, len(self) - 1).astype(np.int64)
+        positions: IntArray = np.minimum(draws, len(self) - 1).astype(np.int64)
+        return positions
 
 
 def _as_counts(counts: ArrayLike | None, size: int) -> NDArray[np.float64]:

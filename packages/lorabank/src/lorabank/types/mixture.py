@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lorabank.errors import InvalidInputError
@@ -37,15 +38,25 @@ class Mixture:
     @property
     def identity_weight(self) -> float:
         """Weight of "the identity for good", in [0, 1]."""
-        odds = math.exp(-abs(self.log_odds))
-        return (1.0 if self.log_odds >= 0 else odds) / (1.0 + odds)
+        return _probability(self.log_odds)
 
     @property
     def served(self) -> tuple[float, ...]:
         """Weights of the probabilities that are served, (K,): both levels multiplied out."""
-        identity = self.identity_weight
-        first, *others = ((1.0 - identity) * weight for weight in self.weights)
-        return (identity + first, *others)
+        return tuple(served(self.log_odds, self.weights))
+
+
+def served(log_odds: float, weights: Sequence[float]) -> list[float]:
+    """See `Mixture.served`."""
+    identity = _probability(log_odds)
+    found = [(1.0 - identity) * weight for weight in weights]
+    found[0] += identity
+    return found
+
+
+def _probability(log_odds: float) -> float:
+    odds = math.exp(-abs(log_odds))
+    return (1.0 if log_odds >= 0 else odds) / (1.0 + odds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,9 @@ class Outcome:
     success: bool
 
     def __post_init__(self) -> None:
-        for field in ("loss", "reference_loss", "gain"):
-            check_number(getattr(self, field), f"outcome.{field}", low=-1e30, high=1e30)
+        check_number(self.loss, "outcome.loss", low=-1e30, high=1e30)
+        check_number(self.reference_loss, "outcome.reference_loss", low=-1e30, high=1e30)
+        check_number(self.gain, "outcome.gain", low=-1e30, high=1e30)
         check_number(self.reward, "outcome.reward", low=0.0, high=1.0)
 
 

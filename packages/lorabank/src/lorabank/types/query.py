@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 
 from lorabank.errors import InvalidInputError
 from lorabank.types.arrays import FloatArray, as_vector, frozen
-from lorabank.types.checks import check_count, check_number, check_text
+from lorabank.types.checks import check_count, check_number, check_positive, check_text
 from lorabank.types.hyperparameters import Hyperparameters
 from lorabank.types.pattern import Pattern
+
+HALF_LIFE = 90 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,9 @@ class Query:
         k: how many patterns to return, >= 0.
         where: conditions on the patterns.
         defaults: what the caller would use without an answer; effects are relative to them.
+        asker: key of the user that this is for: its own trials are no evidence about others.
+        half_life: seconds in which evidence loses half of its weight, counted back from the
+            newest trial: without news, nothing grows old.
     """
 
     namespace: str = "default"
@@ -80,10 +85,13 @@ class Query:
     k: int = 5
     where: PatternFilter = EVERYTHING
     defaults: Hyperparameters = field(default_factory=Hyperparameters)
+    asker: str | None = None
+    half_life: float = HALF_LIFE
 
     def __post_init__(self) -> None:
         check_text(self.namespace, "query.namespace")
         check_count(self.k, "query.k")
+        check_positive(self.half_life, "query.half_life")
         if self.context is None and not self.task:
             raise InvalidInputError("query", "neither context nor task", "at least one of them")
         if self.context is not None:

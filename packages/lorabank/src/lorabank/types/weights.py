@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from lorabank.errors import InvalidInputError
-from lorabank.types.arrays import FloatArray, as_matrix, frozen
+from lorabank.types.arrays import AnyFloatArray, FloatArray, as_matrix, check_finite, frozen
 from lorabank.types.checks import check_count, check_number
+from lorabank.types.values import made
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +26,20 @@ class Weights:
             raise InvalidInputError("B", B.shape, f"shape {A.shape[::-1]}, the transpose of A's")
         object.__setattr__(self, "A", frozen(A))
         object.__setattr__(self, "B", frozen(B))
+
+    @classmethod
+    def taking(cls, A: AnyFloatArray, B: AnyFloatArray) -> Weights:
+        """Weights over a pair of matrices of fitting shapes that nobody else writes to: no copy.
+
+        Raises:
+            InvalidInputError: a number is not finite.
+        """
+        if not (A.dtype == B.dtype == np.float32 and A.flags.c_contiguous and B.flags.c_contiguous):
+            return cls(A, B)
+        check_finite(A, "A")
+        check_finite(B, "B")
+        A.flags.writeable = B.flags.writeable = False
+        return made(cls, A=A, B=B)
 
     @property
     def rank(self) -> int:

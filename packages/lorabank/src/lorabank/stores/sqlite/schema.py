@@ -13,6 +13,9 @@ VERSION = 2
 SMALLEST = 512
 # Seconds that SQLite itself waits for another process's write to end.
 BUSY = 15.0
+# Pages in the write-ahead log before they are copied into the file. A page that is written often is
+# then copied once for many commits; the log grows to some tens of megabytes.
+CHECKPOINT = 8_000
 
 TABLES = """
 CREATE TABLE adapters (
@@ -75,6 +78,7 @@ def connect(path: str) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = FULL")
         # What is deleted is overwritten: a forgotten user's bytes don't stay in free pages.
         db.execute("PRAGMA secure_delete = ON")
+        db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
     except sqlite3.Error:
         db.close()
         raise

@@ -44,8 +44,9 @@ async def open_sqlite_store(path: str, replay: ReplayConfig) -> AsyncIterator[Sq
         StoreError: damaged, read-only, or of another kind or version.
     """
     reading, writing = await anyio.to_thread.run_sync(_connect, path)
-    writer = Writer(writing, path)
-    store = SqliteAdapterStore(reading, writer, replay, path)
+    keeper = writes.ReplayKeeper(replay)
+    writer = Writer(writing, path, keeper.tidy)
+    store = SqliteAdapterStore(reading, writer, keeper, replay, path)
     try:
         async with background() as tasks:
             tasks.start_soon(writer.run)
@@ -64,10 +65,16 @@ class SqliteAdapterStore:
     """An `AdapterStore` in one file. Writes are on disk when they return."""
 
     def __init__(
-        self, reading: sqlite3.Connection, writer: Writer, replay: ReplayConfig, path: str
+        self,
+        reading: sqlite3.Connection,
+        writer: Writer,
+        keeper: writes.ReplayKeeper,
+        replay: ReplayConfig,
+        path: str,
     ) -> None:
         self._reading = reading
         self._writer = writer
+        self._keeper = keeper
         self._replay = replay
         self._path = path
         self._thread = anyio.CapacityLimiter(1)
@@ -168,7 +175,7 @@ class SqliteAdapterStore:
     def _prepare(self, change: Change) -> Write:
         """A change as bytes, made in the writing thread."""
         record = change_record(change, self._replay)
-        return partial(writes.write_change, change=record, replay=self._replay)
+        return partial(writes.write_change, change=record, replay=self._keeper)
 
     def _disconnect_now(self) -> None:
         self._reading.close()

@@ -13,7 +13,40 @@ from lorabank.stores.memory import conflict
 from lorabank.stores.sqlite.records import ChangeRecord, ExperienceRecord
 
 
-def write_change(db: sqlite3.Connection, change: ChangeRecord, replay: ReplayConfig) -> int:
+class ReplayKeeper:
+    """Adds to the replay, and keeps it within its bounds: per user, by age, and in all.
+
+    The user's bound is kept with each batch; the other two once per transaction.
+    """
+
+    def __init__(self, config: ReplayConfig) -> None:
+        self._config = config
+        self._now: float | None = None
+
+    def add(self, db: sqlite3.Connection, new: ExperienceRecord) -> None:
+        """Add a batch, and drop the user's oldest."""
+        db.execute(
+            "INSERT INTO replay (user_key, created_at, rows, size, body) VALUES (?, ?, ?, ?, ?)",
+            new,
+        )
+        _trim_user(db, new.user_key, self._config.max_rows_per_user)
+        self._now = new.created_at
+
+    def tidy(self, db: sqlite3.Connection) -> None:
+        """If something was added, drop what is too old or too much."""
+        if self._now is None:
+            return
+        db.execute("DELETE FROM replay WHERE created_at < ?", (self._now - self._config.ttl,))
+        (size,) = db.execute("SELECT size FROM replay_total").fetchone()
+        while size > self._config.max_bytes:
+            oldest = "SELECT number, size FROM replay ORDER BY number LIMIT 1"
+            number, first = db.execute(oldest).fetchone()
+            db.execute("DELETE FROM replay WHERE number = ?", (number,))
+            size -= first
+        self._now = None
+
+
+def write_change(db: sqlite3.Connection, change: ChangeRecord, replay: ReplayKeeper) -> int:
     """All of a change; the new revision.
 
     Raises:
@@ -36,7 +69,7 @@ def write_change(db: sqlite3.Connection, change: ChangeRecord, replay: ReplayCon
         if not _is_late(db, user_key, created_at):
             db.execute("INSERT INTO episodes (user_key, body) VALUES (?, ?)", (user_key, body))
     if change.experience is not None:
-        _write_experience(db, change.experience, replay)
+        replay.add(db, change.experience)
     return revision
 
 
@@ -127,21 +160,6 @@ def _is_late(db: sqlite3.Connection, user_key: str, created_at: float) -> bool:
     """Whether the user was forgotten since then."""
     query = "SELECT 1 FROM forgotten WHERE user_key = ? AND since >= ?"
     return db.execute(query, (user_key, created_at)).fetchone() is not None
-
-
-def _write_experience(db: sqlite3.Connection, new: ExperienceRecord, replay: ReplayConfig) -> None:
-    """Add to the replay, and keep it within its bounds: per user, by age, and in all."""
-    db.execute(
-        "INSERT INTO replay (user_key, created_at, rows, size, body) VALUES (?, ?, ?, ?, ?)", new
-    )
-    _trim_user(db, new.user_key, replay.max_rows_per_user)
-    db.execute("DELETE FROM replay WHERE created_at < ?", (new.created_at - replay.ttl,))
-    (size,) = db.execute("SELECT size FROM replay_total").fetchone()
-    while size > replay.max_bytes:
-        oldest = "SELECT number, size FROM replay ORDER BY number LIMIT 1"
-        number, first = db.execute(oldest).fetchone()
-        db.execute("DELETE FROM replay WHERE number = ?", (number,))
-        size -= first
 
 
 def _trim_user(db: sqlite3.Connection, user_key: str, limit: int) -> None:

@@ -1,0 +1,105 @@
+"""Checks of the reference kernel's arguments: it refuses what compiled code has to refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabank.kernels.protocol import Slabs
+from lorabank.types.arrays import Float64Array, FloatArray, IntArray
+
+
+def check_output(
+    array: FloatArray,
+    shape: tuple[int, ...],
+    others: tuple[FloatArray, ...],
+    *,
+    writes: bool = True,
+) -> None:
+    """A contiguous float32 array of a shape, apart from ``others``, and writable if it is written.
+
+    Raises:
+        TypeError, ValueError: it is not.
+    """
+    check_exactly(array, np.float32, shape)
+    if array.ndim > 2:
+        raise ValueError(f"an array of shape {array.shape}, expected one or two dimensions")
+    if writes and not array.flags.writeable:
+        raise ValueError("an output that is read-only")
+    if any(np.may_share_memory(array, other) for other in others):
+        raise ValueError("an output that shares memory with another argument")
+
+
+def check_matrices(A: FloatArray, B: FloatArray, shape: tuple[int, ...]) -> None:
+    """A and B of matching shapes.
+
+    Raises:
+        TypeError, ValueError: they are not.
+    """
+    if len(shape) != 2:
+        raise ValueError(f"A of shape {shape}, expected two dimensions")
+    check_output(A, shape, (), writes=False)
+    check_output(B, shape[::-1], (), writes=False)
+
+
+def check_batch(X: FloatArray, T: FloatArray, weights: FloatArray | None, dim: int) -> None:
+    """X and T (n, dim), weights (n,).
+
+    Raises:
+        TypeError, ValueError: they are not.
+    """
+    if X.ndim != 2 or X.shape[1] != dim:
+        raise ValueError(f"X of shape {X.shape}, expected rows of {dim}")
+    check_output(X, X.shape, (), writes=False)
+    check_output(T, X.shape, (), writes=False)
+    if weights is not None:
+        check_output(weights, (len(X),), (), writes=False)
+
+
+def check_slots(
+    slabs: Slabs, rank: int, dim: int, count: int, slots: IntArray, *numbers: Float64Array
+) -> None:
+    """Slabs of one shape that hold blocks of this rank and dim, slots in them, numbers per slot.
+
+    Raises:
+        TypeError, ValueError, IndexError: they are not.
+    """
+    if not isinstance(slabs, tuple) or not slabs or not 1 <= rank <= dim:
+        raise ValueError("slabs: not a tuple of arrays, or an unfit rank")
+    for slab in slabs:
+        check_output(slab, slabs[0].shape, (), writes=False)
+    if slabs[0].ndim != 2 or slabs[0].shape[1] < 2 * rank * dim:
+        raise ValueError(f"slab: shape {slabs[0].shape} is too narrow")
+    check_exactly(slots, np.int64, (count,))
+    for number in numbers:
+        check_exactly(number, np.float64, (count,))
+    capacity = len(slabs) * len(slabs[0])
+    if slots.min() < 0 or slots.max() >= capacity:
+        raise IndexError(f"a slot that is not one of {capacity}")
+
+
+def check_starts(starts: IntArray, count: int, rows: int) -> None:
+    """(count + 1,), rising from 0 to ``rows``.
+
+    Raises:
+        TypeError, ValueError: it is not so.
+    """
+    check_exactly(starts, np.int64, (count + 1,))
+    if starts[0] != 0 or starts[-1] != rows or (starts[1:] <= starts[:-1]).any():
+        raise ValueError("starts: do not rise from 0 to the number of rows")
+
+
+def check_exactly(array: NDArray[Any], dtype: type, shape: tuple[int, ...]) -> None:
+    """An array of a type and shape, contiguous and aligned, with something in it.
+
+    Raises:
+        TypeError, ValueError: it is not.
+    """
+    if array.dtype != dtype:
+        raise TypeError(f"an array of {array.dtype}, expected {np.dtype(dtype)}")
+    if array.shape != shape or array.size == 0:
+        raise ValueError(f"an array of shape {array.shape}, expected {shape}")
+    if not array.flags.c_contiguous or not array.flags.aligned:
+        raise ValueError("an array that is not contiguous and aligned")
