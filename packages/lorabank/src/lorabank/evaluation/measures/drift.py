@@ -29,7 +29,7 @@ class Drift:
         users: pairs that were tried.
         old_ratio: NLL on the old slice after the drift over that before.
         new_gain: NLL that the new slice gained by learning it.
-        unregularised_gain: the same without EWC and mixture.
+        unregularised_gain: the same without EWC.
         kept: new_gain over unregularised_gain.
     """
 
@@ -42,21 +42,19 @@ class Drift:
 
 
 def after_drift(mixed: Mixed, view: View, resamples: int) -> tuple[Drift, ...]:
-    """One user's taste, then another's: with the library's protection, and without any.
+    """One user's taste, then another's: with EWC as the library sets it, and without.
 
     The stream learns `LEARNED` events of one user and then as many of another; before and after
     the second part, the next `JUDGED` events of both, which it never learns, are predicted. The
-    unprotected learner has no EWC and is served by its own chain alone. Empty where too few users
-    have so many events.
+    unregularised learner is the same without EWC. Empty where too few users have so many events.
     """
     pairs = list(_pairs(view))
     if len(pairs) < LEAST_PAIRS:
         return ()
-    own = len(mixed.experts.names) - 1
     bare = replace(mixed.config, defaults=replace(mixed.config.defaults, ewc_strength=0.0))
-    protected = np.array([_losses(mixed, view, pair, None) for pair in pairs])
+    protected = np.array([_losses(mixed, view, pair) for pair in pairs])
     free = replace(mixed, config=bare)
-    unprotected = np.array([_losses(free, view, pair, own) for pair in pairs])
+    unprotected = np.array([_losses(free, view, pair) for pair in pairs])
     draws = draw(np.arange(len(pairs)), resamples)
     old, new = protected[:, 0], protected[:, 1]
     gain, bare_gain = new[:, 0] - new[:, 1], unprotected[:, 1, 0] - unprotected[:, 1, 1]
@@ -85,9 +83,7 @@ def _pairs(view: View) -> Iterator[tuple[IntArray, IntArray]]:
             yield rows[0], rows[1]
 
 
-def _losses(
-    mixed: Mixed, view: View, pair: tuple[IntArray, IntArray], expert: int | None
-) -> list[list[float]]:
+def _losses(mixed: Mixed, view: View, pair: tuple[IntArray, IntArray]) -> list[list[float]]:
     """[[old before, old after], [new before, new after]] the drift."""
     old, new = pair
     adapter = mixed.new_adapter()
@@ -96,17 +92,15 @@ def _losses(
         for begin in range(0, LEARNED, mixed.batch):
             adapter = mixed.learned(view, adapter, stream[begin : begin + mixed.batch])
         for side, rows in zip(found, (old[LEARNED:], new[LEARNED:]), strict=True):
-            side.append(_loss(mixed, view, adapter, rows, expert))
+            side.append(_loss(mixed, view, adapter, rows))
     return found
 
 
-def _loss(mixed: Mixed, view: View, adapter: Adapter, rows: IntArray, expert: int | None) -> float:
-    """Mean NLL under the mixture as it stands, or under one expert."""
+def _loss(mixed: Mixed, view: View, adapter: Adapter, rows: IntArray) -> float:
+    """Mean NLL under the mixture as it stands."""
     own = adapter.transform(mixed.experts.base_output(view.events.x[rows]))
     logs = mixed.log_probabilities(view, rows, own)
     chosen = logs[:, np.arange(len(rows)), view.events.target[rows]].astype(np.float64)
-    if expert is not None:
-        return float(-chosen[expert].mean())
     weights = np.array(trust(adapter, mixed.experts, mixed.config.mixture).weights)
     with np.errstate(divide="ignore"):
         return float(-log_sum_exp((chosen + np.log(weights)[:, None]).T).mean())
