@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -41,13 +42,16 @@ def test_every_new_user_of_movielens(seed: int, capsys: pytest.CaptureFixture[st
     over_best = means[:, -1] - means[:, best]
     error = over_best.std(ddof=1) / len(users) ** 0.5
     exact = [(j.losses[:, -1] - j.losses[:, 0]).cumsum().max() for j in journeys]
+    names = (*experts.names, "mixture")
+    lines = [f"seed {seed}: {len(users)} users, nats per event, mean over users"]
+    lines += [f"  {m:.4f}  {name}" for name, m in zip(names, means.mean(axis=0), strict=True)]
+    lines += [
+        f"  excess over the identity at any moment, bound {bound:.3f}:",
+        f"    as reported {max(j.excess for j in journeys):.3f}, exact {max(exact):.3f}",
+        f"  over {names[best]}: {over_best.mean():+.4f} +- {error:.4f}",
+    ]
     with capsys.disabled():
-        print(f"\nseed {seed}: {len(users)} users, nats per event, mean over users")
-        for name, loss in zip((*experts.names, "mixture"), means.mean(axis=0), strict=True):
-            print(f"  {loss:.4f}  {name}")
-        print(f"  excess over the identity at any moment, bound {bound:.3f}:")
-        print(f"    as reported {max(j.excess for j in journeys):.3f}, exact {max(exact):.3f}")
-        print(f"  over {experts.names[best]}: {over_best.mean():+.4f} +- {error:.4f}")
+        sys.stdout.write("\n" + "\n".join(lines) + "\n")
     assert max(j.excess for j in journeys) <= bound + 1e-6
     assert over_best.mean() <= 2 * error
     assert (means[:, -1] < means[:, 0]).mean() > 0.8
