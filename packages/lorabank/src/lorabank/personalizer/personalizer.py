@@ -66,8 +66,8 @@ class Personalizer:
         self._clock = clock
         self._locks = KeyedLocks()
         self._adapters = Adapters(engine, store, clock, capacity=hot_adapters, fresh_for=fresh_for)
-        self._queue = StoreQueue(store, self._forget_again)
-        self._upkeep = Upkeep(engine, self._queue, clock, self.consolidate)
+        self._queue = StoreQueue(store, self._forget_again, clock)
+        self._upkeep = Upkeep(engine, store, self._queue, clock, self.consolidate)
         self._forgetter = Forgetter(
             engine, store, self._adapters, self._queue, clock, self._upkeep.rebuild
         )
@@ -144,6 +144,7 @@ class Personalizer:
             finally:
                 if engine.has_reasoning_bank():
                     await personalizer._upkeep.drain()
+                    await personalizer._upkeep.resign()
                 tasks.cancel_scope.cancel()
 
     # ---- what applications call -----------------------------------------------------------
@@ -239,9 +240,13 @@ class Personalizer:
 
         async with self._consolidating:
             self._criteria = criteria or self._criteria
-            return await self._engine.consolidate_adaptation_patterns(
+            owed = await self._store.duties("rebuild", self._clock.wall())
+            report = await self._engine.consolidate_adaptation_patterns(
                 self._criteria, experiences=experiences, on_progress=on_progress
             )
+            for duty in owed:
+                await self._store.discharge(duty)
+            return report
 
     async def stats(self) -> tuple[EngineStats, StoreCounts]:
         """Counts of the engine since opening, and of the store."""

@@ -3,6 +3,8 @@
 from lorabank.stores.base import (
     AdapterStore,
     Change,
+    Duty,
+    DutyKind,
     Experience,
     ForgetCounts,
     QueuedEpisode,
@@ -15,6 +17,8 @@ from lorabank.stores.open import open_adapter_store
 __all__ = [
     "AdapterStore",
     "Change",
+    "Duty",
+    "DutyKind",
     "Experience",
     "ForgetCounts",
     "MemoryAdapterStore",

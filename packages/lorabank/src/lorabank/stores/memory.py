@@ -10,11 +10,14 @@ from lorabank.errors import StoreClosedError, VersionConflictError
 from lorabank.replay import ExperienceReplay
 from lorabank.stores.base import (
     Change,
+    Duty,
+    DutyKind,
     ForgetCounts,
     QueuedEpisode,
     StoreCounts,
     Stored,
 )
+from lorabank.stores.duties import Duties, Leases
 from lorabank.types.checks import check_count, check_text
 from lorabank.types.feedback import Feedback
 from lorabank.types.pattern import Pattern
@@ -29,6 +32,8 @@ class MemoryAdapterStore:
         self._dead: dict[int, tuple[Pattern, str]] = {}
         self._replay = ExperienceReplay(replay or ReplayConfig())
         self._forgotten: dict[str, float] = {}
+        self._duties = Duties()
+        self._leases = Leases()
         self._revisions = count()
         self._numbers = count()
         self._closed = False
@@ -83,7 +88,10 @@ class MemoryAdapterStore:
             pattern = self._queue.pop(episode.number, None)
             if pattern is not None and dead is not None:
                 self._dead[episode.number] = (pattern, dead)
-        return sorted({e.pattern.user_key for e in episodes if self._is_late(e.pattern)})
+        late = sorted({e.pattern.user_key for e in episodes if self._is_late(e.pattern)})
+        for user_key in late:
+            self._duties.owe("forget", user_key)
+        return late
 
     async def experiences(self, now: float) -> Mapping[str, Sequence[Feedback]]:
         """See `AdapterStore.experiences`."""
@@ -98,6 +106,7 @@ class MemoryAdapterStore:
         self._dead = {n: d for n, d in self._dead.items() if d[0].user_key != user_key}
         self._replay.forget(user_key)
         self._forgotten[user_key] = max(now, self._forgotten.get(user_key, now))
+        self._duties.owe("forget", user_key, now)
         return found
 
     async def remains(self, user_id: str, user_key: str) -> ForgetCounts:
@@ -110,6 +119,26 @@ class MemoryAdapterStore:
             episodes=sum(p.user_key == user_key for p in episodes),
             experiences=self._replay.batches(user_key),
         )
+
+    async def owe(self, kind: DutyKind, key: str) -> None:
+        """See `AdapterStore.owe`."""
+        self._require_open()
+        self._duties.owe(kind, key)
+
+    async def duties(self, kind: DutyKind, now: float, key: str | None = None) -> list[Duty]:
+        """See `AdapterStore.duties`."""
+        self._require_open()
+        return self._duties.due(kind, now, key)
+
+    async def discharge(self, duty: Duty) -> None:
+        """See `AdapterStore.discharge`."""
+        self._require_open()
+        self._duties.discharge(duty)
+
+    async def lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
+        """See `AdapterStore.lease`."""
+        self._require_open()
+        return self._leases.take(name, holder, now, seconds)
 
     async def counts(self) -> StoreCounts:
         """See `AdapterStore.counts`."""
