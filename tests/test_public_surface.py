@@ -44,7 +44,11 @@ def test_engine_keeps_its_public_names() -> None:
 
 
 def test_every_distribution_is_typed() -> None:
-    sources = [*ROOT.glob("packages/*/src/*"), *ROOT.glob("plugins/*/src/*")]
+    modules = [
+        *ROOT.glob("packages/*/src/*/__init__.py"),
+        *ROOT.glob("plugins/*/src/*/__init__.py"),
+    ]
+    sources = [module.parent for module in modules]
     assert sources
     assert [path.name for path in sources if not (path / "py.typed").exists()] == []
 

@@ -151,7 +151,8 @@ async def test_cancelled_at_every_await(
                 assert happened or (found.adapter.version == 2 and not done)
                 assert (await store.counts()).experiences == found.adapter.version
                 served = await p.transform("ada", x)
-                assert np.array_equal(served, found.adapter.transform(x))
+                # By another kernel, so not to the bit.
+                assert np.allclose(served, found.adapter.transform(x), rtol=1e-5, atol=1e-6)
                 await p.learn("ada", batch(8))
                 again = await store.get("ada")
                 assert again is not None

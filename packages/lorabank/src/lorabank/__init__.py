@@ -41,6 +41,7 @@ from lorabank.errors import (
     VersionConflictError,
 )
 from lorabank.hooks import Backend, BankUrl, hookimpl
+from lorabank.kernels import Kernel, list_kernels, open_kernel
 from lorabank.numerics.contrastive import Calibration
 from lorabank.outbox import DeadLetter, DeliveryReport
 from lorabank.personalizer import ForgetReceipt, Personalizer, Ranked
@@ -94,6 +95,7 @@ __all__ = [
     "Hyperparameters",
     "InvalidInputError",
     "ItemPool",
+    "Kernel",
     "LexicalHashingEmbedder",
     "LoRAPersonalizationEngine",
     "LorabankError",
@@ -131,9 +133,11 @@ __all__ = [
     "Weights",
     "create_adapter_feedback",
     "hookimpl",
+    "list_kernels",
     "new_id",
     "open_adapter_store",
     "open_bank",
+    "open_kernel",
     "user_key",
     "watch_reward",
 ]

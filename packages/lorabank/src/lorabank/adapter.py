@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from lorabank.codec import decode, encode
 from lorabank.errors import InvalidInputError
+from lorabank.kernels import NUMPY, Kernel
 from lorabank.types.arrays import FloatArray, as_matrix
 from lorabank.types.checks import (
     check_choice,
@@ -20,8 +21,10 @@ from lorabank.types.checks import (
     check_text,
 )
 from lorabank.types.hyperparameters import Hyperparameters
+from lorabank.types.mixture import ExpertState
 from lorabank.types.pattern import ARM_PARAMETERS, OBJECTIVES, Pattern
 from lorabank.types.skill import SCALINGS
+from lorabank.types.solver import RlsState
 from lorabank.types.space import EmbeddingSpace
 from lorabank.types.weights import Anchor, Weights
 
@@ -84,6 +87,10 @@ class Adapter:
         anchor: EWC++ state; None if EWC is switched off.
         pending: the last update's episode, not scored yet.
         trial: a shadow trial in progress.
+        rls: what the "rls" solver remembers; None before its first update, and for "sgd".
+        experts: which experts of a population predict this user well. What the weights give is
+            then the input of none but the user's own chain: see `docs/experts.md`.
+        kernel: computes `transform` and updates; not part of `to_bytes`. An engine sets its own.
     """
 
     user_id: str
@@ -100,6 +107,9 @@ class Adapter:
     anchor: Anchor | None = None
     pending: Pattern | None = None
     trial: Trial | None = None
+    rls: RlsState | None = None
+    experts: ExpertState | None = None
+    kernel: Kernel = field(default=NUMPY, repr=False, metadata={"stored": False})
     scale: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -123,6 +133,8 @@ class Adapter:
         for weights in companions:
             if weights.A.shape != self.weights.A.shape:
                 raise InvalidInputError("anchor or trial", weights.A.shape, f"{self.A.shape}")
+        if self.rls is not None and self.rls.rank != self.rank:
+            raise InvalidInputError("rls", self.rls.rank, f"the rank {self.rank}")
         if self.anchor is not None:
             factors = self.objective == "mse"
             if factors != (len(self.anchor.importance.rows) == 1) and self.dim > 1:
@@ -159,18 +171,31 @@ class Adapter:
             float32 of X's shape: ``out`` if it was given.
 
         Raises:
-            InvalidInputError: wrong dimension, NaN or infinity, or an unfit ``out``.
+            InvalidInputError: wrong dimension, NaN or infinity, numbers too large for float32, or
+                an unfit ``out``. Then ``out`` is as it was.
         """
-        inputs = as_matrix(X, "X", self.dim)
+        weights = self.weights
+        if type(X) is np.ndarray and (out is None or type(out) is np.ndarray):
+            result = np.empty(X.shape, np.float32) if out is None else out
+            try:
+                if self.kernel.forward(weights.A, weights.B, self.scale, X, result):
+                    return result
+            except (TypeError, ValueError, BufferError):
+                pass  # to be converted, or named
+        return self._transform_checked(X, out)
+
+    def _transform_checked(self, X: ArrayLike, out: FloatArray | None) -> FloatArray:
+        """`transform` of what a kernel does not take as it is."""
+        inputs = np.require(as_matrix(X, "X", self.dim), requirements=["C", "A"])
         shape = np.shape(X)
         if out is None:
             out = np.empty(shape, np.float32)
         else:
             _check_out(out, shape, inputs)
         rows = out.reshape(inputs.shape)
-        np.matmul(inputs @ self.A.T, self.B.T, out=rows)
-        rows *= self.scale
-        rows += inputs
+        if not self.kernel.forward(self.A, self.B, self.scale, inputs, rows):
+            largest = float(np.abs(inputs).max())
+            raise InvalidInputError("X", f"numbers up to {largest:g}", "values of moderate size")
         return out
 
     def to_bytes(self) -> bytes:
@@ -184,7 +209,7 @@ class Adapter:
 
     def with_weights(self, A: ArrayLike, B: ArrayLike) -> Adapter:
         """The same adapter with other weights of the same shape."""
-        return replace(self, weights=Weights(np.asarray(A), np.asarray(B)))
+        return replace(self, weights=Weights(np.asarray(A), np.asarray(B)), rls=None)
 
 
 def lora_scale(alpha: float, rank: int, scaling: str) -> float:
@@ -195,7 +220,7 @@ def lora_scale(alpha: float, rank: int, scaling: str) -> float:
 def _check_out(out: FloatArray, shape: tuple[int, ...], inputs: FloatArray) -> None:
     if not isinstance(out, np.ndarray) or out.dtype != np.float32 or out.shape != shape:
         raise InvalidInputError("out", getattr(out, "shape", out), f"a float32 array {shape}")
-    if not out.flags.c_contiguous or not out.flags.writeable:
+    if not out.flags.carray:
         raise InvalidInputError("out", "a strided or read-only array", "a contiguous writable one")
     if np.shares_memory(out, inputs):
         raise InvalidInputError("out", "memory shared with X", "an array of its own")

@@ -11,6 +11,7 @@ from lorabank_conformance.adapters.duties import DutyLaws
 from lorabank_conformance.adapters.forgetting import ForgetLaws
 from lorabank_conformance.adapters.hostility import HostilityLaws
 from lorabank_conformance.adapters.lifecycle import LifecycleLaws
+from lorabank_conformance.adapters.populations import PopulationLaws
 from lorabank_conformance.adapters.queueing import QueueLaws
 from lorabank_conformance.adapters.records import RecordLaws
 from lorabank_conformance.adapters.replaying import ReplayLaws
@@ -23,6 +24,7 @@ class AdapterStoreConformance(
     ForgetLaws,
     DutyLaws,
     ReplayLaws,
+    PopulationLaws,
     RecordLaws,
     ScanLaws,
     HostilityLaws,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lorabank.errors import InvalidInputError
+from lorabank.kernels import KernelBatch
 from lorabank.numerics.batch import Batch
 from lorabank.numerics.clipping import clip_jointly
 from lorabank.numerics.ewc import diagonal, penalty_gradient
@@ -56,6 +57,8 @@ def descend(batch: Batch, start: Matrices, hyper: Hyperparameters, pull: Pull | 
     Raises:
         InvalidInputError: the gradient is not finite (values too large for float32).
     """
+    if isinstance(batch, KernelBatch) and (pull is None or hyper.ewc_strength == 0):
+        return _descend_freely(batch, start, hyper)
     m, first_loss, norm = start, math.nan, 0.0
     for step in range(hyper.steps):
         with np.errstate(over="ignore", invalid="ignore"):
@@ -65,8 +68,7 @@ def descend(batch: Batch, start: Matrices, hyper: Hyperparameters, pull: Pull | 
                 dA += pull_A
                 dB += pull_B
             norm = clip_jointly(dA, dB, hyper.clip_threshold)
-        if not (math.isfinite(norm) and math.isfinite(loss)):
-            raise InvalidInputError("feedback", f"gradient norm {norm}", "values of moderate size")
+        _check_finite(loss, norm)
         first_loss = loss if step == 0 else first_loss
         if pull is not None and hyper.ewc_strength > 0:
             stiffness = hyper.learning_rate * hyper.ewc_strength
@@ -78,3 +80,18 @@ def descend(batch: Batch, start: Matrices, hyper: Hyperparameters, pull: Pull | 
         dB += m.B
         m = m.with_matrices(dA, dB)
     return Descent(m, first_loss, norm, norm > hyper.clip_threshold)
+
+
+def _descend_freely(batch: KernelBatch, start: Matrices, hyper: Hyperparameters) -> Descent:
+    """`descend` without a pull: each step is one call of the kernel."""
+    m, first_loss, norm = start, math.nan, 0.0
+    for step in range(hyper.steps):
+        loss, norm, m = batch.step(m, hyper.learning_rate, hyper.clip_threshold)
+        _check_finite(loss, norm)
+        first_loss = loss if step == 0 else first_loss
+    return Descent(m, first_loss, norm, norm > hyper.clip_threshold)
+
+
+def _check_finite(loss: float, norm: float) -> None:
+    if not (math.isfinite(norm) and math.isfinite(loss)):
+        raise InvalidInputError("feedback", f"gradient norm {norm}", "values of moderate size")

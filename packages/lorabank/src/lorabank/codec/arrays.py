@@ -1,4 +1,7 @@
-"""The closed extension types: little-endian float32 and int64 arrays of one or two dimensions."""
+"""The closed extension types: little-endian arrays of one or two dimensions.
+
+Float32, int64 and int32, and float64 for what is too delicate for float32.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,12 @@ import numpy as np
 
 from lorabank.errors import CodecError
 
-_CODES: dict[np.dtype[Any], int] = {np.dtype(np.float32): 1, np.dtype(np.int64): 2}
+_CODES: dict[np.dtype[Any], int] = {
+    np.dtype(np.float32): 1,
+    np.dtype(np.int64): 2,
+    np.dtype(np.int32): 3,
+    np.dtype(np.float64): 4,
+}
 _DTYPES = {code: dtype for dtype, code in _CODES.items()}
 
 
@@ -19,11 +27,12 @@ def pack_array(value: object) -> msgpack.ExtType:
     """msgpack's ``default`` hook.
 
     Raises:
-        CodecError: anything but a float32 or int64 array of one or two dimensions.
+        CodecError: anything but an array of one or two dimensions of these types.
     """
     if not isinstance(value, np.ndarray) or value.dtype not in _CODES or value.ndim not in (1, 2):
         raise CodecError(
-            f"can't encode {type(value).__name__}: only float32 and int64 arrays and plain data"
+            f"can't encode {type(value).__name__}: only plain data and arrays of "
+            "float32, float64, int64 or int32"
         )
     header = struct.pack(f"<B{value.ndim}I", value.ndim, *value.shape)
     little = value.astype(value.dtype.newbyteorder("<"), copy=False)

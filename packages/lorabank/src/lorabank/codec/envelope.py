@@ -17,7 +17,7 @@ T = TypeVar("T")
 FORMAT_VERSION = 1
 _MAGIC = b"LoRA"
 _HEADER = struct.Struct("<4sBBI")
-_KINDS = {"adapter": 1, "pattern": 2, "skill": 3, "feedback": 4}
+_KINDS = {"adapter": 1, "pattern": 2, "skill": 3, "feedback": 4, "population": 5}
 
 
 def encode(value: Any, kind: str) -> bytes:
@@ -28,9 +28,8 @@ def encode(value: Any, kind: str) -> bytes:
     Raises:
         CodecError: a field holds something that can't be encoded, or not be read back.
     """
-    record = to_record(value)
     try:
-        from_record(type(value), record)
+        record = to_record(value)
         body: bytes = msgpack.packb(record, default=pack_array, strict_types=True)
     except (ValueError, TypeError, OverflowError) as exc:
         raise CodecError(f"the {kind} can't be encoded: {exc}") from exc

@@ -14,34 +14,35 @@ import math
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields
 from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 
 from lorabank.errors import CodecError
+from lorabank.types.arrays import check_finite
 
 T = TypeVar("T")
 Converter: TypeAlias = Callable[[Any, str], Any]
 _SCALARS = (bool, int, float, str)
-_PLAIN = frozenset([*_SCALARS, np.ndarray])
 
 
-def to_record(value: Any) -> Any:
-    """Plain lists, scalars, None and float32 arrays."""
-    if value is None or type(value) in _PLAIN:
-        return value
-    if is_dataclass(value) and not isinstance(value, type):
-        return [to_record(getattr(value, name)) for name, _ in _schema(type(value))]
-    if isinstance(value, tuple):
-        return [to_record(item) for item in value]
-    if isinstance(value, np.floating | np.integer | np.bool_):
-        return value.item()
-    return value
+def to_record(value: Any) -> list[Any]:
+    """Plain lists, scalars, None and arrays, of a dataclass.
+
+    Raises:
+        CodecError: a field's value is none that `from_record` would take.
+        InvalidInputError: an array holds NaN or infinity.
+    """
+    return [
+        write(getattr(value, name), name) for name, _, write in _schema(cast("Any", type(value)))
+    ]
 
 
 def from_record(cls: type[T], record: Any) -> T:
-    """Build a dataclass from what `to_record` made of one.
+    """Build a dataclass from what `to_record` made of one, now or in an earlier version.
+
+    Later versions append fields with defaults: where a record ends before them, they keep these.
 
     Raises:
         CodecError: a value of another type, or a wrong number of fields.
@@ -51,7 +52,7 @@ def from_record(cls: type[T], record: Any) -> T:
     if not isinstance(record, list) or not _fewest(cast("Any", cls)) <= len(record) <= len(schema):
         raise CodecError(f"{cls.__name__} needs {len(schema)} fields: the bytes are damaged")
     pairs = zip(schema, record, strict=False)
-    return cls(**{name: convert(value, name) for (name, convert), value in pairs})
+    return cls(**{name: convert(value, name) for (name, convert, _), value in pairs})
 
 
 @functools.lru_cache(maxsize=256)
@@ -66,10 +67,18 @@ def _fewest(cls: Any) -> int:
 
 
 @functools.lru_cache(maxsize=256)
-def _schema(cls: Any) -> tuple[tuple[str, Converter], ...]:
-    """The fields of a dataclass, each with what reads it; annotations are looked at only once."""
+def _schema(cls: Any) -> tuple[tuple[str, Converter, Converter], ...]:
+    """The fields of a dataclass, each with what reads it and what makes it plain.
+
+    Annotations are looked at only once.
+    """
     hints = typing.get_type_hints(cls)
-    return tuple((field.name, _converter(hints[field.name])) for field in fields(cls) if field.init)
+    kinds = [
+        (field.name, hints[field.name])
+        for field in fields(cls)
+        if field.init and field.metadata.get("stored", True)
+    ]
+    return tuple((name, _converter(kind), _writer(kind)) for name, kind in kinds)
 
 
 def _converter(kind: Any) -> Converter:
@@ -117,6 +126,55 @@ def _convert_float(value: Any, name: str) -> Any:
 
 def _convert_nested(cls: type, value: Any, name: str) -> Any:  # noqa: ARG001 - a `Converter`
     return from_record(cls, value)
+
+
+def _writer(kind: Any) -> Converter:
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        (inner,) = (arg for arg in typing.get_args(kind) if arg is not type(None))
+        return functools.partial(_convert_optional, _writer(inner))
+    if origin is tuple:
+        return functools.partial(_write_tuple, _writer(typing.get_args(kind)[0]))
+    if origin is np.ndarray:
+        return _write_array
+    if kind in _SCALARS:
+        return _write_float if kind is float else functools.partial(_write_scalar, kind)
+    if origin is typing.Literal:
+        return _converter(kind)
+    return functools.partial(_write_nested, kind)
+
+
+def _write_tuple(inner: Converter, value: Any, name: str) -> Any:
+    _expect(isinstance(value, tuple), value, name)
+    return [inner(item, name) for item in value]
+
+
+def _write_array(value: Any, name: str) -> Any:
+    _convert_array(value, name)
+    if value.dtype.kind == "f":
+        check_finite(value, name)
+    return value
+
+
+def _write_scalar(kind: type, value: Any, name: str) -> Any:
+    if type(value) is kind:
+        return value
+    return _convert_scalar(kind, _plain(value), name)
+
+
+def _write_float(value: Any, name: str) -> Any:
+    if type(value) is float and math.isfinite(value):
+        return value
+    return _convert_float(_plain(value), name)
+
+
+def _write_nested(cls: type, value: Any, name: str) -> Any:
+    _expect(isinstance(value, cls), value, name)
+    return to_record(value)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.floating | np.integer | np.bool_) else value
 
 
 def _expect(fits: bool, value: Any, name: str) -> Any:

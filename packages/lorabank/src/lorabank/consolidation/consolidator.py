@@ -1,4 +1,7 @@
-"""Consolidation: the bank groups episodes, weights are trained here, skills go to the bank."""
+"""Consolidation: the bank groups episodes, weights are trained here, skills go to the bank.
+
+What is shared beside the skills (see `lorabank.population`) is handed to the caller.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,15 @@ import numpy as np
 from lorabank.adapter import lora_scale
 from lorabank.clock import Clock
 from lorabank.config import EngineConfig
-from lorabank.consolidation.proof import Candidate, mean_loss, prove
 from lorabank.consolidation.report import ConsolidationReport, Progress, SkillReport
-from lorabank.consolidation.rows import Split, collect_rows, members, split_users
-from lorabank.consolidation.tasks import ContrastiveTask, MseTask, Task
-from lorabank.consolidation.training import Schedule, fit_epochs
+from lorabank.consolidation.sharing import Sharing
 from lorabank.errors import BankRejectedError, CapabilityError
 from lorabank.numerics.lora import Matrices, initial_matrices
+from lorabank.population.proof import Candidate, mean_loss, prove
+from lorabank.population.recorder import OnPopulationProgress
+from lorabank.population.rows import Split, collect_rows, members, split_users
+from lorabank.population.tasks import ContrastiveTask, MseTask, Task
+from lorabank.population.training import Schedule, fit_epochs
 from lorabank.protocols import ReasoningBank
 from lorabank.types.arrays import BoolArray, IntArray
 from lorabank.types.feedback import Feedback
@@ -83,6 +88,7 @@ class Consolidator:
         self._pool = pool
         self._clock = clock
         self._threads = threads
+        self._sharing = Sharing(config, pool)
         self._forgotten: set[str] = set()
 
     def forget(self, user_key: str) -> None:
@@ -95,8 +101,9 @@ class Consolidator:
         criteria: ConsolidationCriteria,
         experiences: Experiences,
         on_progress: OnProgress | None,
+        on_population: OnPopulationProgress | None = None,
     ) -> ConsolidationReport:
-        """Group, train, prove, store.
+        """Group, train, prove, store; then train what is shared, which the caller keeps.
 
         Raises:
             BankError: the bank failed, or did not answer in time.
@@ -115,6 +122,10 @@ class Consolidator:
             if report.evidence is not None:
                 await self._store(bank, skill, result)
             reports.append(report)
+        rows = None if task is None else task.rows
+        shared = await self._sharing.train(rows, found.skills, on_population)
+        if shared is not None and not self._forgotten.isdisjoint(shared[0].user_keys):
+            shared = None  # the next consolidation is clean
         created = sum(skill.passed or skill.id in trained for skill in found.skills)
         return ConsolidationReport(
             skills_created=created,
@@ -122,6 +133,8 @@ class Consolidator:
             episodes=found.episodes,
             groups=tuple(reports),
             seconds=self._clock.monotonic() - started,
+            population=None if shared is None else shared[0],
+            population_report=None if shared is None else shared[1],
         )
 
     async def _groups(self, bank: ReasoningBank, criteria: ConsolidationCriteria) -> Consolidation:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import numpy as np
 from anyio.abc import TaskGroup, TaskStatus
 from numpy.typing import ArrayLike
@@ -33,8 +35,12 @@ from lorabank.errors import (
     EngineClosedError,
     InvalidInputError,
 )
+from lorabank.experts import BoundExperts
+from lorabank.kernels import NUMPY, Kernel, open_kernel
 from lorabank.logs import get_logger
 from lorabank.outbox import DeliveryReport
+from lorabank.population import Population
+from lorabank.population.recorder import OnPopulationProgress
 from lorabank.protocols import ReasoningBank
 from lorabank.replay import ExperienceReplay
 from lorabank.skills import fitting_skills
@@ -66,6 +72,9 @@ class LoRAPersonalizationEngine:
         items: the pool of items, for the contrastive objective and for ``Feedback(items=...)``.
         clock: where time comes from.
 
+    Attributes:
+        kernel: what computes, chosen by ``config.kernel`` when the engine opens.
+
     Raises:
         InvalidInputError: the pool's vectors are of another dimension than the config's space.
     """
@@ -84,9 +93,11 @@ class LoRAPersonalizationEngine:
             raise InvalidInputError("items", items.dim, f"vectors of dim {config.space.dim}")
         self.config = config
         self.replay = ExperienceReplay(config.replay)
+        self.kernel: Kernel = NUMPY
         self._items = items
         self._clock = clock or Clock()
         self._bank_at_start = bank
+        self._experts: BoundExperts | None = None
         self._connection: Connection | None = None
         self._tasks: TaskGroup | None = None
         self._tally = Tally()
@@ -95,7 +106,8 @@ class LoRAPersonalizationEngine:
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
             raise EngineClosedError("the engine is already open: enter it once")
-        threads = anyio.CapacityLimiter(self.config.worker_threads)
+        self.kernel = await anyio.to_thread.run_sync(open_kernel, self.config.kernel)
+        threads = self._threads = anyio.CapacityLimiter(self.config.worker_threads)
         self._updater = Updater(self.config, self._items, self.replay, self._clock, threads)
         self._consolidator = Consolidator(self.config, self._items, self._clock, threads)
         self._tasks = await anyio.create_task_group().__aenter__()
@@ -199,6 +211,46 @@ class LoRAPersonalizationEngine:
         """ "disconnected", "connected" or "degraded"."""
         return state_of(self._connection)
 
+    # ---- the population -------------------------------------------------------------------
+
+    @property
+    def population(self) -> Population | None:
+        """What many users share and every user is served with, or None."""
+        return None if self._experts is None else self._experts.population
+
+    @property
+    def experts(self) -> BoundExperts | None:
+        """The population's experts bound to the pool of items, or None."""
+        return self._experts
+
+    async def use_population(self, population: Population | None) -> None:
+        """Serve and update every user with these experts from now on; None: with none.
+
+        With ``config.mixture.enabled=False`` it is checked, and then left unused. Updates in
+        flight finish with the population that they began with.
+
+        Raises:
+            InvalidInputError: it is of another space or pool, or the objective is not
+                "contrastive".
+            EngineClosedError: the engine is not open.
+        """
+        self._require_open()
+        if population is None:
+            self._experts = None
+            return
+        if self.config.objective != "contrastive" or self._items is None:
+            raise InvalidInputError(
+                "population", self.config.objective, "the contrastive objective with items="
+            )
+        if population.space != self.config.space:
+            raise InvalidInputError("population", str(population.space), str(self.config.space))
+        if not self.config.mixture.enabled:
+            return
+        arguments = (population, self._items, self.config.mixture)
+        self._experts = await anyio.to_thread.run_sync(
+            BoundExperts, *arguments, limiter=self._threads
+        )
+
     # ---- adapters -------------------------------------------------------------------------
 
     async def create_adapter(self, user_id: str, *, context: ArrayLike | None = None) -> Adapter:
@@ -207,7 +259,8 @@ class LoRAPersonalizationEngine:
         Args:
             user_id: any non-empty text. It never reaches a bank; its keyed hash does.
             context: what the user likes, (dim,), as far as known. With a bank connected, the
-                skill that fits it best gives the starting weights. None starts as the identity.
+                skill that fits it best gives the starting weights. None starts as the identity,
+                and so does everyone who stands on a population's shared adapter.
 
         Raises:
             InvalidInputError: an empty user_id, or a context of wrong dim or with NaN.
@@ -215,13 +268,19 @@ class LoRAPersonalizationEngine:
         """
         self._require_open()
         key = user_key(user_id, self.config.user_key_secret)
+        vector = None
         if context is not None:
             vector = as_vector(context, "context", self.config.space.dim)
+        if vector is not None and not self._stands_on_shared():
             for skill in await self._fitting_skills(vector):
                 self._tally.skills_used += 1
-                return adapter_from_skill(self.config, user_id, skill)
+                return self.with_kernel(adapter_from_skill(self.config, user_id, skill))
         rng = np.random.default_rng([self.config.seed, int(key[:16], 16)])
-        return identity_adapter(self.config, user_id, rng)
+        return self.with_kernel(identity_adapter(self.config, user_id, rng))
+
+    def with_kernel(self, adapter: Adapter) -> Adapter:
+        """The same adapter, computed by this engine's kernel: for one that comes from bytes."""
+        return adapter if adapter.kernel is self.kernel else replace(adapter, kernel=self.kernel)
 
     async def update_adapter(
         self, adapter: Adapter, feedback: Feedback, *, commit: Commit | None = None
@@ -247,13 +306,16 @@ class LoRAPersonalizationEngine:
         self._check_adapter(adapter)
         if not isinstance(feedback, Feedback):
             raise InvalidInputError("feedback", feedback, "a Feedback")
+        adapter = self.with_kernel(adapter)
         connection = self._connection
         if connection is None:
-            result = await self._updater.update(adapter, feedback, None, commit)
+            result = await self._updater.update(adapter, feedback, None, commit, self._experts)
         else:
             connection.begin_update()
             try:
-                result = await self._updater.update(adapter, feedback, connection, commit)
+                result = await self._updater.update(
+                    adapter, feedback, connection, commit, self._experts
+                )
             finally:
                 connection.end_update()
         self._tally.updates += 1
@@ -276,7 +338,7 @@ class LoRAPersonalizationEngine:
             EngineClosedError: the engine is not open.
         """
         self._require_open()
-        return merge(adapters, weights, user_id)
+        return self.with_kernel(merge(adapters, weights, user_id))
 
     async def forget(self, user_id: str) -> int:
         """Remove a user here and in the bank: replay, episodes on their way, patterns, skills.
@@ -343,6 +405,7 @@ class LoRAPersonalizationEngine:
         *,
         experiences: Experiences | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        on_population: OnPopulationProgress | None = None,
     ) -> ConsolidationReport:
         """Turn episodes into skills: hyperparameters with evidence, and prior weights.
 
@@ -354,7 +417,9 @@ class LoRAPersonalizationEngine:
             criteria: when a group counts; None means the defaults.
             experiences: asked for each (hashed) user's feedback to train on; None means this
                 engine's replay.
-            on_progress: called in the event loop after each epoch of training.
+            on_progress: called in the event loop after each epoch of a skill's training.
+            on_population: the same for what is shared by all users where the pool of items is
+                known; the result is in the report, and the caller keeps it.
 
         Raises:
             BankError: no bank is connected, or it failed.
@@ -370,6 +435,7 @@ class LoRAPersonalizationEngine:
                 criteria or ConsolidationCriteria(),
                 experiences or self._experiences,
                 on_progress,
+                on_population,
             )
         finally:
             connection.end_update()
@@ -379,6 +445,11 @@ class LoRAPersonalizationEngine:
         return self._tally.stats(self._connection, self.replay, self.bank_state)
 
     # ---- inside ---------------------------------------------------------------------------
+
+    def _stands_on_shared(self) -> bool:
+        """A skill's weights on top of the shared adapter would do the same thing twice."""
+        experts = self._experts
+        return experts is not None and experts.base_expert.adapter is not None
 
     async def _experiences(self) -> Mapping[str, Sequence[Feedback]]:
         return self.replay.snapshot(self._clock.wall())

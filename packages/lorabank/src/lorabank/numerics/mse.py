@@ -34,14 +34,7 @@ class MseBatch:
         Raises:
             InvalidInputError: it is zero or not finite, so the batch has no loss.
         """
-        energy = self._weighted_sum(self.X)
-        if math.isfinite(energy) and energy > 0:
-            return energy
-        if self.weights is not None and not self.weights.any():
-            raise InvalidInputError("feedback.reward", "all zeros", "a row with some weight")
-        raise InvalidInputError(
-            "feedback.x", f"sum of weighted squares {energy}", "finite inputs that are not zero"
-        )
+        return usable_energy(self._weighted_sum(self.X), self.weights)
 
     def _weighted_sum(self, V: AnyFloatArray) -> float:
         if self.weights is None:
@@ -92,3 +85,18 @@ class MseBatch:
         """The samples start..stop-1."""
         weights = None if self.weights is None else self.weights[start:stop]
         return replace(self, X=self.X[start:stop], T=self.T[start:stop], weights=weights)
+
+
+def usable_energy(energy: float, weights: AnyFloatArray | None) -> float:
+    """A batch's sum(w |x|^2), if a loss can be relative to it.
+
+    Raises:
+        InvalidInputError: it is zero or not finite.
+    """
+    if math.isfinite(energy) and energy > 0:
+        return energy
+    if weights is not None and not weights.any():
+        raise InvalidInputError("feedback.reward", "all zeros", "a row with some weight")
+    raise InvalidInputError(
+        "feedback.x", f"sum of weighted squares {energy}", "finite inputs that are not zero"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lorabank.adaptation.preparation import context_of
 from lorabank.adapter import Adapter
 from lorabank.clock import Clock
 from lorabank.engine import LoRAPersonalizationEngine
@@ -9,6 +10,7 @@ from lorabank.errors import InvalidInputError
 from lorabank.personalizer.hot import Hot, HotAdapters
 from lorabank.stores import AdapterStore
 from lorabank.types.arrays import FloatArray
+from lorabank.types.feedback import Feedback
 
 
 class Adapters:
@@ -47,9 +49,10 @@ class Adapters:
             return hot.adapter
         return (await self._read(user_id, context)).adapter
 
-    async def to_update(self, user_id: str, context: FloatArray) -> Hot:
+    async def to_update(self, user_id: str, feedback: Feedback) -> Hot:
         """However old: whether it is the stored one is found out when the update is committed."""
-        return self._hot.get(user_id) or await self._read(user_id, context)
+        hot = self._hot.get(user_id)
+        return hot or await self._read(user_id, context_of(feedback))
 
     def keep(self, user_id: str, adapter: Adapter, revision: int) -> None:
         """This one was just committed."""
@@ -69,7 +72,8 @@ class Adapters:
                 hot = Hot(adapter, None, read_at)
             else:
                 self._check(stored.adapter)
-                hot = Hot(stored.adapter, stored.revision, read_at)
+                adapter = self._engine.with_kernel(stored.adapter)
+                hot = Hot(adapter, stored.revision, read_at)
             self._hot.put_read(user_id, ticket, hot)
         finally:
             self._hot.end_reading(user_id, ticket)

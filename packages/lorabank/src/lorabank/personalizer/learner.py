@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 
 import anyio
 
-from lorabank.adaptation.preparation import context_of
 from lorabank.adapter import Adapter
 from lorabank.clock import Clock
 from lorabank.engine import LoRAPersonalizationEngine, UpdateReport
@@ -15,7 +13,7 @@ from lorabank.errors import StoreUnavailableError, VersionConflictError
 from lorabank.logs import get_logger
 from lorabank.personalizer.adapters import Adapters
 from lorabank.personalizer.hot import Hot
-from lorabank.personalizer.locks import KeyedLocks
+from lorabank.personalizer.locks import KeyedLocks, Turns
 from lorabank.stores import AdapterStore, Change, Experience
 from lorabank.types.feedback import Feedback
 from lorabank.types.identifiers import user_key
@@ -55,33 +53,48 @@ class Learner:
         self._adapters = adapters
         self._locks = locks
         self._clock = clock
-        self._admission = anyio.CapacityLimiter(concurrency)
+        self._admission = Turns(concurrency)
         self._patience = patience
         self._queued = queued
 
     async def learn(self, user_id: str, feedback: Feedback) -> UpdateReport:
         """See `Personalizer.learn`."""
         deadline = anyio.current_time() + self._patience
-        async with AsyncExitStack() as turn:
-            await self._take_turn(turn, user_id)
-            while True:
-                hot = await self._adapters.to_update(user_id, context_of(feedback))
-                try:
-                    return await self._update(user_id, hot, feedback)
-                except VersionConflictError as exc:
-                    log.debug("adapter changed elsewhere, computing the update again")
-                    if anyio.current_time() > deadline:
-                        raise StoreUnavailableError(
-                            f"other processes kept changing this adapter for {self._patience:g} s"
-                        ) from exc
+        await self._take_turn(user_id)
+        try:
+            return await self._learn(user_id, feedback, deadline)
+        finally:
+            self._admission.release()
+            self._locks.release(user_id)
 
-    async def _take_turn(self, turn: AsyncExitStack, user_id: str) -> None:
+    async def _learn(self, user_id: str, feedback: Feedback, deadline: float) -> UpdateReport:
+        while True:
+            hot = await self._adapters.to_update(user_id, feedback)
+            try:
+                return await self._update(user_id, hot, feedback)
+            except VersionConflictError as exc:
+                log.debug("adapter changed elsewhere, computing the update again")
+                if anyio.current_time() > deadline:
+                    raise StoreUnavailableError(
+                        f"other processes kept changing this adapter for {self._patience:g} s"
+                    ) from exc
+
+    async def _take_turn(self, user_id: str) -> None:
         """The user's lock, then a place among the updates under way, within patience."""
+        locked = self._locks.take(user_id)
+        if locked and self._admission.take():
+            return
         try:
             with anyio.fail_after(self._patience):
-                await turn.enter_async_context(self._locks.hold(user_id))
-                await turn.enter_async_context(self._admission)
-        except TimeoutError as exc:
+                if not locked:
+                    await self._locks.wait(user_id)
+                    locked = True
+                await self._admission.wait()
+        except BaseException as exc:
+            if locked:
+                self._locks.release(user_id)
+            if not isinstance(exc, TimeoutError):
+                raise
             raise StoreUnavailableError(
                 f"no turn within {self._patience:g} s: callers outrun this machine; "
                 "send fewer at once, or raise 'patience'"

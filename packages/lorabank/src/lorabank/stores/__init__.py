@@ -7,9 +7,12 @@ from lorabank.stores.base import (
     DutyKind,
     Experience,
     ForgetCounts,
+    PopulationRecord,
+    PopulationState,
     QueuedEpisode,
     StoreCounts,
     Stored,
+    StoredPopulation,
 )
 from lorabank.stores.memory import MemoryAdapterStore
 from lorabank.stores.open import open_adapter_store
@@ -22,8 +25,11 @@ __all__ = [
     "Experience",
     "ForgetCounts",
     "MemoryAdapterStore",
+    "PopulationRecord",
+    "PopulationState",
     "QueuedEpisode",
     "StoreCounts",
     "Stored",
+    "StoredPopulation",
     "open_adapter_store",
 ]

@@ -35,6 +35,8 @@ def as_float32(value: object, field: str) -> FloatArray:
     if array.dtype != np.float32 or not array.flags.c_contiguous:
         with np.errstate(over="ignore"):
             array = np.ascontiguousarray(array, dtype=np.float32)
+    if not array.flags.aligned:
+        array = array.copy()
     check_finite(array, field)
     return array
 

@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 def made(cls: type[T], **parts: Any) -> T:
     """An instance of a slotted, frozen dataclass with exactly these fields, all of them sound."""
+    if len(parts) != len(cls.__slots__):  # type: ignore[attr-defined]
+        raise TypeError(f"{cls.__name__} needs all its fields: got {sorted(parts)}")
     value = object.__new__(cls)
     for name, part in parts.items():
         object.__setattr__(value, name, part)

@@ -19,9 +19,12 @@ from lorabank.stores.base import (
     Duty,
     DutyKind,
     ForgetCounts,
+    PopulationRecord,
+    PopulationState,
     QueuedEpisode,
     StoreCounts,
     Stored,
+    StoredPopulation,
 )
 from lorabank.stores.memory import check_page
 from lorabank.stores.sqlite import duties, reads, writes
@@ -43,8 +46,9 @@ async def open_sqlite_store(path: str, replay: ReplayConfig) -> AsyncIterator[Sq
         StoreError: damaged, read-only, or of another kind or version.
     """
     reading, writing = await anyio.to_thread.run_sync(_connect, path)
-    writer = Writer(writing, path)
-    store = SqliteAdapterStore(reading, writer, replay, path)
+    keeper = writes.ReplayKeeper(replay)
+    writer = Writer(writing, path, keeper.tidy)
+    store = SqliteAdapterStore(reading, writer, keeper, replay, path)
     try:
         async with background() as tasks:
             tasks.start_soon(writer.run)
@@ -63,10 +67,16 @@ class SqliteAdapterStore:
     """An `AdapterStore` in one file. Writes are on disk when they return."""
 
     def __init__(
-        self, reading: sqlite3.Connection, writer: Writer, replay: ReplayConfig, path: str
+        self,
+        reading: sqlite3.Connection,
+        writer: Writer,
+        keeper: writes.ReplayKeeper,
+        replay: ReplayConfig,
+        path: str,
     ) -> None:
         self._reading = reading
         self._writer = writer
+        self._keeper = keeper
         self._replay = replay
         self._path = path
         self._thread = anyio.CapacityLimiter(1)
@@ -113,6 +123,30 @@ class SqliteAdapterStore:
                 found.setdefault(user_key, []).append(feedback)
             after = page[-1][:2]
         return found
+
+    async def put_population(self, namespace: str, population: PopulationRecord) -> PopulationState:
+        """See `AdapterStore.put_population`."""
+        check_text(namespace, "namespace")
+        write = partial(writes.write_population, namespace=namespace, population=population)
+        state: PopulationState = await self._writer.write(write)
+        return state
+
+    async def population_state(self, namespace: str) -> PopulationState | None:
+        """See `AdapterStore.population_state`."""
+        check_text(namespace, "namespace")
+        return await self._read(partial(reads.read_population_state, namespace=namespace))
+
+    async def get_population(self, namespace: str) -> StoredPopulation | None:
+        """See `AdapterStore.get_population`."""
+        check_text(namespace, "namespace")
+        return await self._read(partial(reads.read_population, namespace=namespace))
+
+    async def delete_population(self, namespace: str) -> bool:
+        """See `AdapterStore.delete_population`."""
+        check_text(namespace, "namespace")
+        write = partial(writes.delete_population, namespace=namespace)
+        removed: bool = await self._writer.write(write)
+        return removed
 
     async def forget(self, user_id: str, user_key: str, now: float) -> ForgetCounts:
         """See `AdapterStore.forget`."""
@@ -161,7 +195,7 @@ class SqliteAdapterStore:
     def _prepare(self, change: Change) -> Write:
         """A change as bytes, made in the writing thread."""
         record = change_record(change, self._replay)
-        return partial(writes.write_change, change=record, replay=self._replay)
+        return partial(writes.write_change, change=record, replay=self._keeper)
 
     def _disconnect_now(self) -> None:
         self._reading.close()

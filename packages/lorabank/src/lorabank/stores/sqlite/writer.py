@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
-from lorabank.errors import StoreClosedError
+from lorabank.errors import StoreClosedError, VersionConflictError
 from lorabank.stores.sqlite.faults import translated
 
 # Writes per transaction: enough to share an fsync, few enough to keep each wait short.
@@ -29,12 +30,23 @@ class _Request:
     error: Exception | None = None
 
 
+_Ready = tuple[_Request, Write]
+
+
+class _NotAlone(Exception):  # noqa: N818 - not an error, and never seen outside
+    """A write failed that shares its transaction: begin again, each in a savepoint of its own."""
+
+
 class Writer:
     """Runs writes in order. Belongs to one event loop; `run` must be running."""
 
-    def __init__(self, db: sqlite3.Connection, path: str) -> None:
+    def __init__(
+        self, db: sqlite3.Connection, path: str, finish: Callable[[sqlite3.Connection], None]
+    ) -> None:
+        """``finish`` is called at the end of each transaction, in it."""
         self._db = db
         self._path = path
+        self._finish = finish
         self._requests: deque[_Request] = deque()
         self._arrived = anyio.Event()
         self._thread = anyio.CapacityLimiter(1)
@@ -95,6 +107,8 @@ class Writer:
         self._db.close()
 
     async def _serve_group(self) -> None:
+        # Whoever is ready to run gets as far as its own write: larger groups share one fsync.
+        await anyio.lowlevel.checkpoint()
         size = min(GROUP, len(self._requests))
         group = [self._requests.popleft() for _ in range(size)]
         try:
@@ -111,21 +125,39 @@ class Writer:
         if not ready:
             return
         try:
-            with translated(self._path):
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    for request, write in ready:
-                        self._attempt(request, write)
-                    self._db.execute("COMMIT")
-                except BaseException:
-                    if self._db.in_transaction:
-                        self._db.execute("ROLLBACK")
-                    raise
+            try:
+                self._transact(ready, self._do)
+            except _NotAlone:
+                self._transact(ready, self._attempt)
         except Exception as exc:  # noqa: BLE001 - raised again by each request's `write`
             for request, _ in ready:
                 request.error = exc
 
+    def _transact(self, ready: list[_Ready], do: Callable[[_Request, Write], None]) -> None:
+        with translated(self._path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for request, write in ready:
+                    do(request, write)
+                self._finish(self._db)
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _do(self, request: _Request, write: Write) -> None:
+        """Without a savepoint: those take as long as the writes, and failures are rare."""
+        request.error = None
+        try:
+            request.result = write(self._db)
+        except VersionConflictError as exc:
+            request.error = exc  # raised before anything is written
+        except Exception as exc:
+            raise _NotAlone from exc
+
     def _attempt(self, request: _Request, write: Write) -> None:
+        request.error = None
         self._db.execute("SAVEPOINT request")
         try:
             with translated(self._path):

@@ -8,13 +8,46 @@ from collections.abc import Sequence
 
 from lorabank.config import ReplayConfig
 from lorabank.errors import VersionConflictError
-from lorabank.stores.base import ForgetCounts, QueuedEpisode
+from lorabank.stores.base import ForgetCounts, PopulationRecord, PopulationState, QueuedEpisode
 from lorabank.stores.memory import conflict
 from lorabank.stores.sqlite.duties import write_owed
 from lorabank.stores.sqlite.records import ChangeRecord, ExperienceRecord
 
 
-def write_change(db: sqlite3.Connection, change: ChangeRecord, replay: ReplayConfig) -> int:
+class ReplayKeeper:
+    """Adds to the replay, and keeps it within its bounds: per user, by age, and in all.
+
+    The user's bound is kept with each batch; the other two once per transaction.
+    """
+
+    def __init__(self, config: ReplayConfig) -> None:
+        self._config = config
+        self._now: float | None = None
+
+    def add(self, db: sqlite3.Connection, new: ExperienceRecord) -> None:
+        """Add a batch, and drop the user's oldest."""
+        db.execute(
+            "INSERT INTO replay (user_key, created_at, rows, size, body) VALUES (?, ?, ?, ?, ?)",
+            new,
+        )
+        _trim_user(db, new.user_key, self._config.max_rows_per_user)
+        self._now = new.created_at
+
+    def tidy(self, db: sqlite3.Connection) -> None:
+        """If something was added, drop what is too old or too much."""
+        if self._now is None:
+            return
+        db.execute("DELETE FROM replay WHERE created_at < ?", (self._now - self._config.ttl,))
+        (size,) = db.execute("SELECT size FROM replay_total").fetchone()
+        while size > self._config.max_bytes:
+            oldest = "SELECT number, size FROM replay ORDER BY number LIMIT 1"
+            number, first = db.execute(oldest).fetchone()
+            db.execute("DELETE FROM replay WHERE number = ?", (number,))
+            size -= first
+        self._now = None
+
+
+def write_change(db: sqlite3.Connection, change: ChangeRecord, replay: ReplayKeeper) -> int:
     """All of a change; the new revision.
 
     Raises:
@@ -37,7 +70,7 @@ def write_change(db: sqlite3.Connection, change: ChangeRecord, replay: ReplayCon
         if not _is_late(db, user_key, created_at):
             db.execute("INSERT INTO episodes (user_key, body) VALUES (?, ?)", (user_key, body))
     if change.experience is not None:
-        _write_experience(db, change.experience, replay)
+        replay.add(db, change.experience)
     return revision
 
 
@@ -68,6 +101,7 @@ def write_forgotten(
         adapters=db.execute("DELETE FROM adapters WHERE user_id = ?", (user_id,)).rowcount,
         episodes=db.execute("DELETE FROM episodes WHERE user_key = ?", (user_key,)).rowcount,
         experiences=db.execute("DELETE FROM replay WHERE user_key = ?", (user_key,)).rowcount,
+        populations=_mark_stale(db, user_key),
     )
     db.execute(
         "INSERT INTO forgotten VALUES (?, ?) "
@@ -76,6 +110,34 @@ def write_forgotten(
     )
     write_owed(db, "forget", user_key, now)
     return counts
+
+
+def write_population(
+    db: sqlite3.Connection, namespace: str, population: PopulationRecord
+) -> PopulationState:
+    """Store a population; stale if a user in it was forgotten since its experiences were read."""
+    generation = secrets.randbits(62)  # as with revisions
+    delete_population(db, namespace)
+    db.executemany(
+        "INSERT OR IGNORE INTO population_users VALUES (?, ?)",
+        [(key, namespace) for key in population.user_keys],
+    )
+    gone = db.execute(
+        "DELETE FROM population_users WHERE namespace = ? AND user_key IN "
+        "(SELECT user_key FROM forgotten WHERE since >= ?)",
+        (namespace, population.created_at),
+    ).rowcount
+    state = PopulationState(generation, gone > 0)
+    values = (namespace, generation, state.stale, population.body)
+    db.execute("INSERT INTO populations VALUES (?, ?, ?, ?)", values)
+    return state
+
+
+def delete_population(db: sqlite3.Connection, namespace: str) -> bool:
+    """Remove a population; whether it was there."""
+    db.execute("DELETE FROM population_users WHERE namespace = ?", (namespace,))
+    done = db.execute("DELETE FROM populations WHERE namespace = ?", (namespace,))
+    return done.rowcount > 0
 
 
 def write_deleted(db: sqlite3.Connection, user_id: str) -> bool:
@@ -88,25 +150,20 @@ def write_without_replay(db: sqlite3.Connection) -> None:
     db.execute("DELETE FROM replay")
 
 
+def _mark_stale(db: sqlite3.Connection, user_key: str) -> int:
+    """Populations that name the user: they have to be made again. How many there were."""
+    db.execute(
+        "UPDATE populations SET stale = 1 WHERE namespace IN "
+        "(SELECT namespace FROM population_users WHERE user_key = ?)",
+        (user_key,),
+    )
+    return db.execute("DELETE FROM population_users WHERE user_key = ?", (user_key,)).rowcount
+
+
 def _is_late(db: sqlite3.Connection, user_key: str, created_at: float) -> bool:
     """Whether the user was forgotten since then."""
     query = "SELECT 1 FROM forgotten WHERE user_key = ? AND since >= ?"
     return db.execute(query, (user_key, created_at)).fetchone() is not None
-
-
-def _write_experience(db: sqlite3.Connection, new: ExperienceRecord, replay: ReplayConfig) -> None:
-    """Add to the replay, and keep it within its bounds: per user, by age, and in all."""
-    db.execute(
-        "INSERT INTO replay (user_key, created_at, rows, size, body) VALUES (?, ?, ?, ?, ?)", new
-    )
-    _trim_user(db, new.user_key, replay.max_rows_per_user)
-    db.execute("DELETE FROM replay WHERE created_at < ?", (new.created_at - replay.ttl,))
-    (size,) = db.execute("SELECT size FROM replay_total").fetchone()
-    while size > replay.max_bytes:
-        oldest = "SELECT number, size FROM replay ORDER BY number LIMIT 1"
-        number, first = db.execute(oldest).fetchone()
-        db.execute("DELETE FROM replay WHERE number = ?", (number,))
-        size -= first
 
 
 def _trim_user(db: sqlite3.Connection, user_key: str, limit: int) -> None:

@@ -1,0 +1,204 @@
+"""Blocks of one shape in slabs, and the kernel's calls for many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lorabank.arena.lease import Lease
+from lorabank.errors import InvalidInputError
+from lorabank.kernels import NUMPY, Kernel
+from lorabank.types.arrays import Float64Array, FloatArray, IntArray
+from lorabank.types.checks import check_count
+from lorabank.types.weights import Weights
+
+MEBIBYTE = 1 << 20
+# Floats in a cache line: no two blocks share one.
+LINE = 16
+
+
+class Group(NamedTuple):
+    """Some leases with their slots (n,), made once for several calls."""
+
+    leases: tuple[Lease, ...]
+    slots: IntArray
+
+
+class UpdatedMany(NamedTuple):
+    """New weights of n adapters, with their losses before the step and the norms before clipping.
+
+    ``losses`` and ``norms`` are float64 (n,).
+    """
+
+    leases: list[Lease]
+    losses: Float64Array
+    norms: Float64Array
+
+
+class Arena:
+    """Weights of many adapters of one shape. Belongs to one thread; leases may end in any.
+
+    Memory grows slab by slab, so that nothing is ever moved; slots are used again, slabs are kept.
+
+    Args:
+        dim, rank: of the adapters.
+        kernel: computes.
+        slab_bytes: about how much is reserved at a time; memory is taken as it is used.
+    """
+
+    def __init__(
+        self, dim: int, rank: int, kernel: Kernel = NUMPY, *, slab_bytes: int = 8 * MEBIBYTE
+    ) -> None:
+        check_count(dim, "dim", low=1)
+        check_count(rank, "rank", low=1)
+        check_count(slab_bytes, "slab_bytes", low=1)
+        if rank > dim:
+            raise InvalidInputError("rank", rank, f"at most the dimension {dim}")
+        self.dim, self.rank, self.kernel = dim, rank, kernel
+        self._width = -(-2 * rank * dim // LINE) * LINE
+        self._blocks = max(1, slab_bytes // (4 * self._width))
+        self._slabs: tuple[FloatArray, ...] = ()
+        self._free: list[int] = []
+        self._begun = 0
+
+    def __len__(self) -> int:
+        """Slots in use."""
+        return self._begun - len(self._free)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes reserved."""
+        return 4 * self._width * self._blocks * len(self._slabs)
+
+    def put(self, weights: Weights) -> Lease:
+        """A copy of some weights in a slot of their own.
+
+        Raises:
+            InvalidInputError: they are of another shape.
+        """
+        if weights.A.shape != (self.rank, self.dim):
+            raise InvalidInputError("weights", weights.A.shape, f"A of {(self.rank, self.dim)}")
+        lease, block = self._take()
+        half = self.rank * self.dim
+        block[:half] = weights.A.reshape(half)
+        block[half : 2 * half] = weights.B.reshape(half)
+        return lease
+
+    def group(self, leases: Sequence[Lease]) -> Group:
+        """Leases of this arena, ready for several calls.
+
+        Raises:
+            InvalidInputError: none, or one of another arena.
+        """
+        if not leases or not all(lease.belongs_to(self._free) for lease in leases):
+            raise InvalidInputError("leases", f"{len(leases)} leases", "some, of this arena")
+        slots = np.fromiter((lease.slot for lease in leases), np.int64, len(leases))
+        return Group(tuple(leases), slots)
+
+    def forward_many(
+        self,
+        leases: Group | Sequence[Lease],
+        scales: float | Float64Array,
+        X: FloatArray,
+        out: FloatArray | None = None,
+    ) -> FloatArray:
+        """Each row of X (n, dim) through the adapter of its lease, float32 (n, dim).
+
+        Args:
+            leases: n of them; one may come several times.
+            scales: of all, or of each, (n,).
+            X: float32, C-contiguous.
+            out: float32 (n, dim), C-contiguous, apart from X. Undefined after an error.
+
+        Raises:
+            InvalidInputError: names the first row that is not finite; another arena's lease.
+            TypeError, ValueError: arrays of other types, shapes or layouts.
+        """
+        group = leases if isinstance(leases, Group) else self.group(leases)
+        out = np.empty_like(X) if out is None else out
+        each = _for_each(scales, len(group.slots))
+        bad = self.kernel.forward_many(self._slabs, self.rank, group.slots, each, X, out)
+        if bad >= 0:
+            raise InvalidInputError("X", f"row {bad}", "finite numbers of moderate size")
+        return out
+
+    def update_many(
+        self,
+        leases: Group | Sequence[Lease],
+        scales: float | Float64Array,
+        X: FloatArray,
+        T: FloatArray,
+        *,
+        learning_rates: float | Float64Array,
+        clip_thresholds: float | Float64Array,
+        starts: IntArray | None = None,
+        weights: FloatArray | None = None,
+    ) -> UpdatedMany:
+        """One clipped ``mse`` step for each adapter, into slots of their own.
+
+        Args:
+            leases: n of them, each the source of a new one; the old weights stay as they are.
+            scales, learning_rates, clip_thresholds: of all, or of each, (n,).
+            X, T: inputs and targets of all, float32 (rows, dim), C-contiguous.
+            starts: int64 (n + 1,): adapter i learns from the rows ``starts[i]`` to
+                ``starts[i + 1] - 1``. None: from row i alone.
+            weights: of the rows, float32 (rows,), or None for ones.
+
+        Raises:
+            InvalidInputError: names the first adapter whose batch has no finite gradient, or
+                nothing but zeros; nothing was changed.
+            TypeError, ValueError: arrays of other types, shapes or layouts.
+        """
+        group = leases if isinstance(leases, Group) else self.group(leases)
+        n = len(group.slots)
+        new = [self._take()[0] for _ in range(n)]
+        targets = np.fromiter((lease.slot for lease in new), np.int64, n)
+        results = np.full((n, 3), np.nan)
+        self.kernel.mse_update_many(
+            self._slabs,
+            self.rank,
+            group.slots,
+            targets,
+            _for_each(scales, n),
+            _for_each(learning_rates, n),
+            _for_each(clip_thresholds, n),
+            np.arange(n + 1) if starts is None else starts,
+            X,
+            T,
+            weights,
+            results,
+        )
+        bad = np.flatnonzero(~np.isfinite(results).all(axis=1))
+        if bad.size:
+            raise InvalidInputError(
+                "feedback", f"that of adapter {bad[0]}", "finite inputs that are not all zero"
+            )
+        return UpdatedMany(new, results[:, 0] / results[:, 1], results[:, 2])
+
+    def _take(self) -> tuple[Lease, FloatArray]:
+        """A slot and its block, which holds anything."""
+        slot = self._free.pop() if self._free else self._begin()
+        slab, row = divmod(slot, self._blocks)
+        lease = Lease(self._slabs[slab], row, slot, (self.rank, self.dim), self._free)
+        return lease, self._slabs[slab][row]
+
+    def _begin(self) -> int:
+        """A slot that was never used."""
+        slot = self._begun
+        if slot == self._blocks * len(self._slabs):
+            self._slabs += (_aligned(self._blocks, self._width),)
+        self._begun += 1
+        return slot
+
+
+def _aligned(blocks: int, width: int) -> FloatArray:
+    """An array (blocks, width) that begins with a cache line."""
+    raw = np.empty(blocks * width + LINE, np.float32)
+    skipped = -raw.__array_interface__["data"][0] % (4 * LINE) // 4
+    return raw[skipped : skipped + blocks * width].reshape(blocks, width)
+
+
+def _for_each(value: float | Float64Array, count: int) -> Float64Array:
+    return np.full(count, value) if isinstance(value, float | int) else value
