@@ -93,6 +93,9 @@ class Duty:
     kind: DutyKind
     key: str
     number: int
+
+
+@dataclass(frozen=True, slots=True)
 class PopulationRecord:
     """What a store is given of a population.
 
