@@ -129,6 +129,8 @@ def test_a_missing_rating_matters_only_where_it_is_asked_for(tmp_path: Path) -> 
     assert load(tmp_path, log).liked.all()
     with pytest.raises(InvalidInputError, match="'rating'"):
         load(tmp_path, log, like=4.0)
+    assert not load(tmp_path, log).reading.rated
+    assert load(tmp_path, "user_id,item_id,pos,rating\nu,a,1,3\n").reading.rated
 
 
 def test_the_catalogue_is_counted_too(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tests.support.made_up_log import SMALL, made_up
 
 from lorabank import InvalidInputError
 from lorabank.evaluation import Log, decayed_contexts
+from lorabank.evaluation.settings import EvaluateSettings
 from lorabank.evaluation.sources import Dataset
 from lorabank.evaluation.splits import Split, make_split, sitting_times
 from lorabank.evaluation.views import make_view
@@ -30,8 +31,8 @@ def same(a: Split, b: Split) -> bool:
 
 
 @pytest.mark.parametrize("settings", [SMALL, TEMPORAL])
-def test_the_three_sides_share_no_row(settings: object) -> None:
-    split = make_split(MADE.dataset(), settings, 0)  # type: ignore[arg-type]
+def test_the_three_sides_share_no_row(settings: EvaluateSettings) -> None:
+    split = make_split(MADE.dataset(), settings, 0)
     sides = [rows_of(side) for side in (split.fit, split.choose, split.new)]
     assert all(sides)
     for one, other in itertools.combinations(sides, 2):
@@ -67,9 +68,10 @@ def test_what_comes_after_the_cut_changes_nothing_before_it() -> None:
     assert not np.array_equal(split.new.item, other.new.item)
 
 
-def test_a_temporal_split_needs_a_clock() -> None:
+@pytest.mark.parametrize("settings", [TEMPORAL, replace(SMALL, order="sitting")])
+def test_what_needs_a_clock_says_so(settings: EvaluateSettings) -> None:
     with pytest.raises(InvalidInputError, match="timestamps"):
-        make_split(MADE.dataset(clock=False), TEMPORAL, 0)
+        make_split(MADE.dataset(clock=False), settings, 0)
 
 
 def test_too_few_users_are_refused() -> None:
