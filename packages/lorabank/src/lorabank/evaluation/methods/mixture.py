@@ -110,10 +110,9 @@ class Mixed:
 
     def log_probabilities(self, view: View, rows: IntArray, own: FloatArray) -> FloatArray:
         """(K, m, N) of each expert over what was on offer, the own chain last."""
-        recent = view.recent[rows]
-        shared = self.experts.all_logits(view.events.x[rows], recent, None)
-        name = self.experts.base_expert.name
-        logs = np.concatenate([shared, self.experts.scorer.logits(name, own, recent)[None]])
+        scores = self.experts.score(view.events.x[rows], view.recent[rows], None)
+        chain = scores.offset + np.float32(self.experts.base_tau) * (own @ scores.vectors.T)
+        logs = np.concatenate([scores.logits, chain[None]])
         for k in range(len(logs)):
             view.mask(rows, logs[k])
             logs[k] -= log_sum_exp(logs[k])[:, None]
@@ -136,7 +135,7 @@ class Mixed:
             if number != last:
                 mixture, last = new_mixture(prior, settings.identity_weight), number
             found[row] = mixture.served
-            mixture, _ = observe(mixture, likelihoods[row].tolist(), prior, settings.share)
+            mixture, _ = observe(mixture, [likelihoods[row].tolist()], prior, settings.share)
         return found
 
 
