@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -46,5 +47,5 @@ class TestAdapterStore(AdapterStoreConformance):
         self.space = conformance_target.space
         self.durable = self.shared = conformance_target.is_fresh
         opened: Callable[..., AbstractAsyncContextManager[AdapterStore]]
-        opened = conformance_target.place(tmp_path)
+        opened = cast("Any", conformance_target.place(tmp_path))
         return lambda replay=None: opened(replay=replay)
