@@ -49,6 +49,14 @@ class Adapters:
             return hot.adapter
         return (await self._read(user_id, context)).adapter
 
+    async def known(self, user_id: str) -> Adapter | None:
+        """As `to_serve`, but None for a user without one."""
+        hot = self._hot.get(user_id)
+        if hot is not None and self._clock.monotonic() - hot.read_at <= self._fresh_for:
+            return hot.adapter
+        stored = await self._store.get(user_id)
+        return None if stored is None else stored.adapter
+
     async def to_update(self, user_id: str, feedback: Feedback) -> Hot:
         """However old: whether it is the stored one is found out when the update is committed."""
         hot = self._hot.get(user_id)

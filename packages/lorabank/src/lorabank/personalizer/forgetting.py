@@ -47,7 +47,7 @@ class Forgetter:
         adapters: what is hot is dropped.
         queue: its deliveries are kept from crossing.
         clock: tells since when.
-        skills_removed: called when skills went, to be rebuilt.
+        rebuild: called when skills went, or the population is to be made again.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class Forgetter:
         adapters: Adapters,
         queue: StoreQueue,
         clock: Clock,
-        skills_removed: Callable[[], None],
+        rebuild: Callable[[], None],
     ) -> None:
         self._engine = engine
         self._store = store
         self._adapters = adapters
         self._queue = queue
         self._clock = clock
-        self._skills_removed = skills_removed
+        self._rebuild = rebuild
 
     async def forget(self, user_id: str) -> ForgetReceipt:
         """See `Personalizer.forget`."""
@@ -79,6 +79,8 @@ class Forgetter:
             self._queue.notify()
         async with self._no_delivery():
             patterns, skills = await self._forget_in_bank(user_id, key)
+            if removed.populations:
+                self._rebuild()
             remaining = await self._store.remains(user_id, key)
             gone = await is_gone_from_bank(self._engine, key)
         if patterns is not None and gone:
@@ -116,7 +118,7 @@ class Forgetter:
         else:
             count = await self._engine.forget(user_id)
         if mine:
-            self._skills_removed()
+            self._rebuild()
         return count, mine
 
     @asynccontextmanager

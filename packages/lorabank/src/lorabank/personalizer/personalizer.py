@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import chain
+from typing import TypeVar, TypeVarTuple
 
 import anyio
+import anyio.to_thread
+import numpy as np
 from numpy.typing import ArrayLike
 
+from lorabank.adapter import Adapter
 from lorabank.background import background
 from lorabank.clock import Clock
 from lorabank.config import EngineConfig
@@ -17,24 +22,32 @@ from lorabank.engine import EngineStats, LoRAPersonalizationEngine, UpdateReport
 from lorabank.errors import (
     InvalidInputError,
 )
+from lorabank.experts import ExpertWeights, mixed_transform, trust
 from lorabank.logs import get_logger
 from lorabank.personalizer.adapters import Adapters
 from lorabank.personalizer.courier import StoreQueue
 from lorabank.personalizer.forgetting import Forgetter
 from lorabank.personalizer.learner import Learner
 from lorabank.personalizer.locks import KeyedLocks
-from lorabank.personalizer.ranking import Ranked, rank_candidates
+from lorabank.personalizer.populations import Populations
+from lorabank.personalizer.ranking import Ranked, as_recent, rank_candidates, rank_mixed
 from lorabank.personalizer.receipt import ForgetReceipt
 from lorabank.personalizer.upkeep import Upkeep
+from lorabank.population.recorder import OnPopulationProgress
 from lorabank.protocols import ReasoningBank
 from lorabank.stores import AdapterStore, StoreCounts, open_adapter_store
-from lorabank.types.arrays import FloatArray, as_matrix, as_vector
+from lorabank.types.arrays import FloatArray, as_array, as_matrix, as_vector, read_only
 from lorabank.types.checks import check_count, check_number, check_positive, check_text
 from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool
 from lorabank.types.skill import ConsolidationCriteria
 
 log = get_logger(__name__)
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+# Numbers that are looked at (or multiplied with) in well under the 5 ms for which the event loop
+# may be held up.
+INLINE_NUMBERS = 1 << 20
 
 
 class Personalizer:
@@ -64,8 +77,10 @@ class Personalizer:
         self._store = store
         self._items = items
         self._clock = clock
+        self._threads = anyio.CapacityLimiter(engine.config.worker_threads)
         self._locks = KeyedLocks()
         self._adapters = Adapters(engine, store, clock, capacity=hot_adapters, fresh_for=fresh_for)
+        self._populations = Populations(engine, store, clock, fresh_for=fresh_for)
         self._queue = StoreQueue(store, self._forget_again, clock)
         self._upkeep = Upkeep(engine, store, self._queue, clock, self.consolidate)
         self._forgetter = Forgetter(
@@ -75,6 +90,7 @@ class Personalizer:
             engine,
             store,
             self._adapters,
+            self._populations,
             self._locks,
             clock,
             concurrency=concurrency,
@@ -138,8 +154,9 @@ class Personalizer:
                 patience=patience,
             )
             try:
-                if engine.has_reasoning_bank():
-                    personalizer._upkeep.start(tasks, config.consolidate_every)
+                personalizer._upkeep.start(tasks, config.consolidate_every)
+                if engine.trains_populations and await personalizer._populations.is_stale():
+                    personalizer._upkeep.rebuild()
                 yield personalizer
             finally:
                 if engine.has_reasoning_bank():
@@ -170,7 +187,9 @@ class Personalizer:
     async def transform(self, user_id: str, X: ArrayLike) -> FloatArray:
         """The user's view of embeddings (dim,) or (n, dim), float32 of the same shape.
 
-        A user without an adapter is served as a new one would be; nothing is stored.
+        A user without an adapter is served as a new one would be; nothing is stored. With a
+        population, it is the vector of the experts' geometric mixture, to search an index of
+        `item_vectors` with; popularity, biases and neighbours are in `rank` alone.
 
         Raises:
             InvalidInputError: wrong dimension, NaN or infinity; or the stored adapter is of
@@ -178,20 +197,38 @@ class Personalizer:
             StoreError: the store failed.
         """
         check_text(user_id, "user_id")
-        inputs = as_matrix(X, "X", self._engine.config.space.dim)
-        adapter = await self._adapters.to_serve(user_id, inputs.mean(axis=0))
-        return adapter.transform(X)
+        size = as_array(X, "X").size
+        context = await self._run(size, _mean_of, X, self._engine.config.space.dim)
+        experts = await self._populations.current()
+        adapter = await self._adapters.to_serve(user_id, context)
+        if experts is None:
+            return await self._run(size * adapter.rank, adapter.transform, X)
+        inputs = as_matrix(X, "X", adapter.dim)
+        arguments = (adapter, experts, inputs, self._engine.config.mixture)
+        served = await self._run(size * adapter.dim, mixed_transform, *arguments)
+        return served.reshape(np.shape(X))
 
     async def rank(
-        self, user_id: str, context: ArrayLike, candidates: ArrayLike | None = None, k: int = 10
+        self,
+        user_id: str,
+        context: ArrayLike,
+        candidates: ArrayLike | None = None,
+        k: int = 10,
+        *,
+        recent: ArrayLike | None = None,
     ) -> list[Ranked]:
         """The k best candidates for a context, best first, equal ones by position.
+
+        With a population, the score is the log of the probability that the mixture of its experts
+        gives an item among the candidates.
 
         Args:
             user_id: whose adapter is used.
             context: (dim,).
             candidates: positions in the pool (m,), or vectors (m, dim), or None for the pool.
             k: at most this many.
+            recent: positions of the items that the user liked last, newest first, where you know
+                more than was learned; None means those learned from.
 
         Raises:
             InvalidInputError: bad context or candidates, a negative k; or as for `transform`.
@@ -199,8 +236,47 @@ class Personalizer:
         """
         check_text(user_id, "user_id")
         vector = as_vector(context, "context", self._engine.config.space.dim)
+        liked = as_recent(recent, self._items)
+        experts = await self._populations.current()
         adapter = await self._adapters.to_serve(user_id, vector)
-        return rank_candidates(adapter, vector, candidates, self._items, k)
+        if experts is None:
+            return await self._rank_alone(adapter, vector, candidates, k)
+        given = None if candidates is None else as_array(candidates, "candidates")
+        count = len(experts.pool) if given is None else given.size
+        work = count * adapter.dim * len(experts.names)
+        mixture = self._engine.config.mixture
+        arguments = (adapter, experts, vector, given, k, liked, mixture)
+        return await self._run(work, rank_mixed, *arguments)
+
+    async def expert_weights(self, user_id: str) -> ExpertWeights | None:
+        """How far each expert of the population is trusted with a user; None without one.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        check_text(user_id, "user_id")
+        experts = await self._populations.current()
+        if experts is None:
+            return None
+        adapter = await self._adapters.known(user_id)
+        state = None if adapter is None else adapter.experts
+        return trust(state, experts, self._engine.config.mixture)
+
+    async def item_vectors(self) -> FloatArray:
+        """The items as `transform` expects them in an index: float32 (N, dim), read-only.
+
+        Their embeddings, plus what the population has learned about each. They change with every
+        consolidation.
+
+        Raises:
+            InvalidInputError: opened without ``items``.
+            StoreError: the store failed.
+        """
+        if self._items is None:
+            raise InvalidInputError("items", None, "a pool: open with items=")
+        experts = await self._populations.current()
+        vectors: FloatArray = self._items.vectors if experts is None else experts.item_vectors
+        return read_only(vectors)
 
     async def forget(self, user_id: str) -> ForgetReceipt:
         """Remove everything of a user, look whether it is gone, and say so.
@@ -222,28 +298,47 @@ class Personalizer:
         criteria: ConsolidationCriteria | None = None,
         *,
         on_progress: Callable[[Progress], None] | None = None,
+        on_population: OnPopulationProgress | None = None,
     ) -> ConsolidationReport:
-        """Turn episodes and the store's replay into skills. See the engine's method.
+        """Turn episodes and the store's replay into skills and a population.
+
+        See the engine's method. The population is stored, for all processes, and served from now
+        on.
 
         Args:
             criteria: when a group counts; kept for the consolidations in the background. None
                 means those given last, or the defaults.
-            on_progress: called in the event loop after each epoch of training.
+            on_progress: called in the event loop after each epoch of a skill's training.
+            on_population: the same for the population's.
 
         Raises:
-            BankError: no bank is connected, or it failed.
+            BankError: the bank failed; or none is connected, and there is no population to make.
             StoreError: the store failed.
         """
 
+        read: list[tuple[float, bool]] = []
+
         async def experiences() -> Mapping[str, Sequence[Feedback]]:
-            return await self._store.experiences(self._clock.wall())
+            now = self._clock.wall()
+            found = await self._store.experiences(now)
+            batches = chain.from_iterable(found.values())
+            read.append((now, any(feedback.items is not None for feedback in batches)))
+            return found
 
         async with self._consolidating:
             self._criteria = criteria or self._criteria
             owed = await self._store.duties("rebuild", self._clock.wall())
             report = await self._engine.consolidate_adaptation_patterns(
-                self._criteria, experiences=experiences, on_progress=on_progress
+                self._criteria,
+                experiences=experiences,
+                on_progress=on_progress,
+                on_population=on_population,
             )
+            if report.population is not None:
+                if await self._populations.keep(report.population, read[-1][0]):
+                    self._upkeep.rebuild()
+            elif self._engine.trains_populations and not read[-1][1]:
+                await self._populations.drop_if_stale()
             for duty in owed:
                 await self._store.discharge(duty)
             return report
@@ -252,8 +347,29 @@ class Personalizer:
         """Counts of the engine since opening, and of the store."""
         return self._engine.stats(), await self._store.counts()
 
+    async def _rank_alone(
+        self, adapter: Adapter, context: FloatArray, candidates: ArrayLike | None, k: int
+    ) -> list[Ranked]:
+        size = 0 if self._items is None else self._items.vectors.size
+        if candidates is not None:
+            given = as_array(candidates, "candidates")
+            size = given.size * (1 if given.ndim == 2 else len(context))
+        return await self._run(size, rank_candidates, adapter, context, candidates, self._items, k)
+
+    async def _run(self, work: int, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        """Small work stays inline; more goes to a worker thread."""
+        if work <= INLINE_NUMBERS:
+            return function(*arguments)
+        return await anyio.to_thread.run_sync(function, *arguments, limiter=self._threads)
+
     async def _forget_again(self, key: str) -> None:
         await self._forgetter.forget_again(key)
+
+
+def _mean_of(X: ArrayLike, dim: int) -> FloatArray:
+    """Stands for what the user likes now, if no more is known."""
+    mean: FloatArray = as_matrix(X, "X", dim).mean(axis=0)
+    return mean
 
 
 @asynccontextmanager
