@@ -373,19 +373,21 @@ async def test_without_a_pool_consolidation_needs_a_bank() -> None:
             await p.consolidate()
 
 
-async def test_the_engine_alone_keeps_the_population_of_its_own_replay() -> None:
+async def test_the_engine_alone_uses_a_population_when_it_is_told_to() -> None:
     async with LoRAPersonalizationEngine(config_of(), items=POOL) as engine:
         assert engine.population is None
         for i in range(60):
             adapter = await engine.create_adapter(f"user{i}")
             await engine.update_adapter(adapter, groupies(np.random.default_rng([7, i]), 12))
         report = await engine.consolidate_adaptation_patterns()
-        assert engine.population is report.population is not None
+        assert engine.population is None
+        assert report.population is not None
+        await engine.use_population(report.population)
         adapter = await engine.create_adapter("new")
         result = await engine.update_adapter(adapter, make_likes(np.random.default_rng(0), 3))
         assert result.report.mixture is not None
         assert result.adapter.experts is not None
-        assert result.adapter.experts.population == engine.population.id
+        assert result.adapter.experts.population == report.population.id
         await engine.use_population(None)
         assert engine.experts is None
 

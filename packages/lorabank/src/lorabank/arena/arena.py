@@ -68,6 +68,11 @@ class Arena:
         return self._begun - len(self._free)
 
     @property
+    def slabs(self) -> tuple[FloatArray, ...]:
+        """What kernels work on. Slots that are leased may not be written."""
+        return self._slabs
+
+    @property
     def nbytes(self) -> int:
         """Bytes reserved."""
         return 4 * self._width * self._blocks * len(self._slabs)

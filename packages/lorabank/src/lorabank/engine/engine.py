@@ -421,8 +421,9 @@ class LoRAPersonalizationEngine:
         on held-out users. Cancelling it leaves the skills that are stored by then.
 
         Where the pool of items is known, what all users share is trained as well: without a bank
-        that alone. It is used at once if it was made of this engine's own replay; with
-        ``experiences``, the caller keeps it and hands it to `use_population`.
+        that alone. It is in the report and not used yet: with `use_population` an adapter stands
+        on what is shared, and `Adapter.transform` alone is no longer what the user is served.
+        `Personalizer` does both.
 
         Args:
             criteria: when a group counts; None means the defaults.
@@ -452,8 +453,6 @@ class LoRAPersonalizationEngine:
             report = await self._consolidator.share(source, on_population)
         else:
             raise BankError("no bank is connected: call connect_reasoning_bank first")
-        if experiences is None and report.population is not None and self.takes_populations:
-            await self.use_population(report.population)
         return report
 
     def stats(self) -> EngineStats:

@@ -120,5 +120,5 @@ def _outputs(
     adapter: Adapter, experts: BoundExperts, X: FloatArray
 ) -> list[tuple[float, FloatArray]]:
     """(tau, output) of every expert, the user's own chain last."""
-    found = [(e.tau, experts.scorer.transform(e.name, X)) for e in experts.experts]
+    found = [(e.tau, experts.output(e.adapter, X)) for e in experts.experts]
     return [*found, (experts.base_tau, adapter.transform(experts.base_output(X)))]
