@@ -10,8 +10,8 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from lorabank.adaptation.mixing import Experts, Mixing
 from lorabank.adaptation.least_squares import work_of_solving
+from lorabank.adaptation.mixing import Experts, Mixing
 from lorabank.adaptation.preparation import context_of, work_of
 from lorabank.adaptation.stacking import prepare_with_experts
 from lorabank.adaptation.step import Decision, StepResult, adapt
