@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+import msgpack
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +16,8 @@ from tests.support.streams import config_of, new_adapter
 
 from lorabank.adapter import Adapter
 from lorabank.codec import decode, encode
+from lorabank.codec.arrays import pack_array
+from lorabank.codec.records import to_record
 from lorabank.errors import CodecError
 from lorabank.types.hyperparameters import Hints
 from lorabank.types.pattern import Pattern
@@ -31,8 +36,10 @@ def assert_same_bits(one: Any, other: Any) -> None:
         for a, b in zip(one, other, strict=True):
             assert_same_bits(a, b)
     elif isinstance(one, np.ndarray):
-        assert one.dtype == other.dtype == np.float32
-        np.testing.assert_array_equal(one.view(np.uint32), other.view(np.uint32))
+        assert one.dtype == other.dtype
+        assert one.dtype in (np.float32, np.float64)
+        assert one.tobytes() == other.tobytes()
+        assert one.shape == other.shape
         assert not other.flags.writeable
         assert other.flags.aligned
     else:
@@ -45,6 +52,16 @@ def test_an_adapter_is_read_back_bit_by_bit(adapter: Adapter) -> None:
     data = adapter.to_bytes()
     assert_same_bits(adapter, Adapter.from_bytes(data))
     assert Adapter.from_bytes(data).to_bytes() == data
+
+
+@laws
+@given(adapters())
+def test_bytes_from_before_there_were_experts_are_read(adapter: Adapter) -> None:
+    """As earlier versions wrote them: without the last field."""
+    old = replace(adapter, experts=None)
+    body = msgpack.packb(to_record(old)[:-1], default=pack_array, strict_types=True)
+    data = old.to_bytes()[:6] + zlib.crc32(body).to_bytes(4, "little") + body
+    assert_same_bits(Adapter.from_bytes(data), old)
 
 
 @laws
@@ -74,6 +91,28 @@ def test_a_decoded_adapter_does_not_hold_on_to_the_bytes() -> None:
     decoded = Adapter.from_bytes(data)  # type: ignore[arg-type]
     data[:] = bytes(len(data))
     np.testing.assert_array_equal(decoded.A, adapter.A)
+
+
+# Written before adapters knew of "rls" and effects of n_eff and folds.
+OLD_ADAPTER = (
+    "TG9SQQEB8fkZtZ6jYWRhkscRAQIBAAAAAgAAAAAAgD8AAABAxxEBAgIAAAABAAAAAABAQAAAgEDLP/AAAAAAAACkbG9yYaNt"
+    "c2WToXMCwss/8AAAAAAAAMsAAAAAAAAAAAMJkMDAwA=="
+)
+OLD_SKILL = (
+    "TG9SQQEDbeTzbp+haaFuqGV2ZXJ5b25lk6FzAsKjbXNlxw0BAQIAAAAAAIA/AAAAAMu/8AAAAAAAAJXLP8mZmZmZmZrLP7mZ"
+    "mZmZmZrLP9MzMzMzMzMGGMORoXXLP/AAAAAAAADAl8DAwMCQywAAAAAAAAAAkJGZpXN0ZXBzy0AAAAAAAAAAyz+5mZmZmZma"
+    "yz+EeuFHrhR7yz+pmZmZmZmayz/JmZmZmZmaKAnLP++uFHrhR67A"
+)
+
+
+def test_what_an_older_version_wrote_is_still_read() -> None:
+    adapter = Adapter.from_bytes(base64.b64decode(OLD_ADAPTER))
+    assert (adapter.user_id, adapter.version, adapter.rls) == ("ada", 3, None)
+    np.testing.assert_array_equal(adapter.B, [[3.0], [4.0]])
+    skill = decode(Skill, "skill", base64.b64decode(OLD_SKILL))
+    (effect,) = skill.effects
+    assert (effect.parameter, effect.users, effect.probability) == ("steps", 9, 0.99)
+    assert (effect.effective_users, effect.fold_lower, effect.confirmed) == (0.0, None, None)
 
 
 @settings(max_examples=5, deadline=None, derandomize=True)

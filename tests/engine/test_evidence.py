@@ -12,8 +12,8 @@ from tests.engine.people import People
 import lorabank.consolidation.consolidator as consolidator_module
 from lorabank import Calibration, ConsolidationCriteria, ContrastiveConfig, Evidence
 from lorabank import LoRAPersonalizationEngine as Engine
-from lorabank.consolidation.rows import collect_rows
-from lorabank.consolidation.tasks import ContrastiveTask
+from lorabank.population.rows import collect_rows
+from lorabank.population.tasks import ContrastiveTask
 
 
 async def test_evidence_that_is_not_a_number_keeps_nothing(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.engine.banks import (
     ScriptedBank,
@@ -69,3 +71,32 @@ async def test_without_evidence_the_defaults_are_kept_and_it_says_so() -> None:
     assert report.hints.selection == "default"
     assert report.hyperparameters == config.defaults
     assert "keep" in report.hints.explain()
+
+
+async def test_the_rls_solver_turns_hints_down_and_says_so() -> None:
+    bank = ScriptedBank()
+    config = make_config(
+        query=PATIENT, defaults=DEFAULTS, trials=TrialConfig(holdout=0.0), solver="rls"
+    )
+    async with Engine(config, bank) as engine:
+        await bank.inner.store_patterns(evidence())
+        adapter, [report, _] = await run_updates(engine, await engine.create_adapter("u"), 2)
+    assert report.hints.selection == "default"
+    assert report.hints.refused == ("learning_rate: the solver 'rls' has no such setting",)
+    assert report.hyperparameters == config.defaults
+    assert not report.in_trial
+    assert adapter.rls is not None
+    assert report.loss_after < report.loss_before
+
+
+async def test_a_users_own_trials_are_no_evidence_about_others() -> None:
+    bank, own = ScriptedBank(), user_key("u", b"lorabank")
+    config = make_config(query=PATIENT, defaults=DEFAULTS, trials=TrialConfig(holdout=0.0))
+    async with Engine(config, bank) as engine:
+        await bank.inner.store_patterns([replace(p, user_key=own) for p in evidence(6)])
+        _, [report] = await run_updates(engine, await engine.create_adapter("u"), 1)
+        assert report.hints.strategy is not None
+        assert report.hints.strategy.summary.trials == 0
+        _, [other] = await run_updates(engine, await engine.create_adapter("v"), 1)
+        assert other.hints.strategy is not None
+        assert other.hints.strategy.summary.trials == 6

@@ -24,11 +24,11 @@ from lorabank import (
 )
 from lorabank import LoRAPersonalizationEngine as Engine
 from lorabank.adapter import lora_scale
-from lorabank.consolidation.proof import Candidate, prove
-from lorabank.consolidation.rows import collect_rows, split_users
-from lorabank.consolidation.tasks import MseTask
 from lorabank.numerics.contrastive import Calibration
 from lorabank.numerics.mse import MseBatch
+from lorabank.population.proof import Candidate, prove
+from lorabank.population.rows import collect_rows, split_users
+from lorabank.population.tasks import MseTask
 
 EVIDENCE = Evidence(0.1, 0.05, 0.15, 9, 90)
 X = np.random.default_rng(1).standard_normal((5, 6)).astype(np.float32)

@@ -17,9 +17,12 @@ from lorabank.stores import (
     Change,
     ForgetCounts,
     MemoryAdapterStore,
+    PopulationRecord,
+    PopulationState,
     QueuedEpisode,
     StoreCounts,
     Stored,
+    StoredPopulation,
 )
 
 Act = Callable[[], Awaitable[Any]]
@@ -73,6 +76,21 @@ class ScriptedStore:
     async def experiences(self, now: float) -> Mapping[str, Sequence[Feedback]]:
         found: Mapping[str, Sequence[Feedback]] = await self._play("experiences", now)
         return found
+
+    async def put_population(self, namespace: str, population: PopulationRecord) -> PopulationState:
+        state: PopulationState = await self._play("put_population", namespace, population)
+        return state
+
+    async def population_state(self, namespace: str) -> PopulationState | None:
+        state: PopulationState | None = await self._play("population_state", namespace)
+        return state
+
+    async def get_population(self, namespace: str) -> StoredPopulation | None:
+        found: StoredPopulation | None = await self._play("get_population", namespace)
+        return found
+
+    async def delete_population(self, namespace: str) -> bool:
+        return bool(await self._play("delete_population", namespace))
 
     async def forget(self, user_id: str, user_key: str, now: float) -> ForgetCounts:
         counts: ForgetCounts = await self._play("forget", user_id, user_key, now)

@@ -11,7 +11,7 @@ import pytest
 
 from lorabank.config import ReplayConfig
 from lorabank.errors import CodecError, StoreClosedError, StoreError, StoreUnavailableError
-from lorabank.stores import AdapterStore, open_adapter_store
+from lorabank.stores import AdapterStore, PopulationRecord, open_adapter_store
 from lorabank.stores.sqlite import schema
 from lorabank.types.space import EmbeddingSpace
 from lorabank_conformance.adapters.base import Adapters, key_of
@@ -121,6 +121,30 @@ async def test_a_future_version_says_upgrade(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"version 99.*upgrade"):
         async with open_adapter_store(url(path)):
             pass
+
+
+async def test_a_file_of_version_1_becomes_one_of_this(tmp_path: Path) -> None:
+    """Before there were populations. Two processes may find it so at once."""
+    path = tmp_path / "app.db"
+    await fill(path)
+    db = sqlite3.connect(path)
+    for table in ("populations", "population_users"):
+        db.execute(f"DROP TABLE {table}")
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+
+    async def put(namespace: str) -> None:
+        async with open_adapter_store(url(path)) as store:
+            assert await look(store) == 200
+            record = PopulationRecord(b"body", (key_of("user007"),), 1.0)
+            await store.put_population(namespace, record)
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            for namespace in ("one", "two"):
+                tasks.start_soon(put, namespace)
+    async with open_adapter_store(url(path)) as store:
+        assert (await store.forget("user007", key_of("user007"), 2e9)).populations == 2
 
 
 async def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from lorabank.adapter import BASELINES, Adapter, Scaling, Trial, TrialArm
 from lorabank.numerics.ewc import empty_importance
 from lorabank.types.arrays import FloatArray
 from lorabank.types.hyperparameters import Hints, Hyperparameters
+from lorabank.types.mixture import ExpertState, Mixture
 from lorabank.types.pattern import ARM_PARAMETERS, ArmOutcome, Outcome, Pattern, TrialOutcome
 from lorabank.types.skill import Evidence, Prior, Skill
+from lorabank.types.solver import RlsState
 from lorabank.types.space import EmbeddingSpace
-from lorabank.types.strategy import ArmEffect
+from lorabank.types.strategy import ArmEffect, Estimate
 from lorabank.types.weights import Anchor, DriftState, Importance, Weights
 
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
@@ -88,8 +91,13 @@ hints = st.builds(
     shares,
     st.lists(texts, max_size=2).map(tuple),
 )
+estimates = st.builds(Estimate, numbers, numbers, numbers, counts)
 effects = st.builds(
-    ArmEffect, parameters, numbers, numbers, numbers, numbers, numbers, counts, counts, shares
+    ArmEffect,
+    *(parameters, numbers, numbers, numbers, numbers, numbers, counts, counts, shares),
+    effective_users=numbers,
+    fold_lower=st.none() | numbers,
+    confirmed=st.none() | estimates,
 )
 
 
@@ -113,7 +121,26 @@ def adapters(draw: st.DrawFn) -> Adapter:
         anchor=draw(st.none() | _anchors(objective, rank, dim)),
         pending=draw(st.none() | patterns),
         trial=draw(st.none() | _trials(rank, dim)),
+        rls=draw(st.none() | _rls(rank)),
+        experts=draw(st.none() | expert_states()),
     )
+
+
+@st.composite
+def _rls(draw: st.DrawFn, rank: int) -> RlsState:
+    half = np.random.default_rng(draw(st.integers(0, BITS))).normal(size=(rank, rank))
+    return RlsState(half @ half.T + 1e-3 * np.eye(rank))
+
+
+@st.composite
+def expert_states(draw: st.DrawFn) -> ExpertState:
+    recent = tuple(draw(st.lists(counts, max_size=20)))
+    if draw(st.booleans()):
+        return ExpertState(recent)
+    raw = draw(st.lists(st.floats(1e-9, 1), min_size=1, max_size=9))
+    mixture_weights = tuple(value / math.fsum(raw) for value in raw)
+    mixture = Mixture(draw(st.floats(-1e9, 1e9)), mixture_weights, draw(counts))
+    return ExpertState(recent, draw(names), mixture)
 
 
 @st.composite

@@ -18,8 +18,6 @@ from dataclasses import replace
 import numpy as np
 
 from lorabank.adapter import lora_scale
-from lorabank.consolidation.tasks import ContrastiveTask
-from lorabank.consolidation.training import Schedule, fit_epochs
 from lorabank.demo.data import Data, load
 from lorabank.demo.make import one_blas_thread
 from lorabank.demo.protocol import Protocol, make_protocol
@@ -29,6 +27,8 @@ from lorabank.demo.tuning import tune
 from lorabank.evaluation.metrics import ndcg, score_events, user_means
 from lorabank.numerics.contrastive import Calibration
 from lorabank.numerics.lora import Matrices, forward, initial_matrices
+from lorabank.population.tasks import ContrastiveTask
+from lorabank.population.training import Schedule, fit_epochs
 from lorabank.types.arrays import AnyFloatArray
 from lorabank.types.items import ItemPool
 

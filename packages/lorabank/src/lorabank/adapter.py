@@ -21,8 +21,10 @@ from lorabank.types.checks import (
     check_text,
 )
 from lorabank.types.hyperparameters import Hyperparameters
+from lorabank.types.mixture import ExpertState
 from lorabank.types.pattern import ARM_PARAMETERS, OBJECTIVES, Pattern
 from lorabank.types.skill import SCALINGS
+from lorabank.types.solver import RlsState
 from lorabank.types.space import EmbeddingSpace
 from lorabank.types.weights import Anchor, Weights
 
@@ -85,6 +87,9 @@ class Adapter:
         anchor: EWC++ state; None if EWC is switched off.
         pending: the last update's episode, not scored yet.
         trial: a shadow trial in progress.
+        rls: what the "rls" solver remembers; None before its first update, and for "sgd".
+        experts: which experts of a population predict this user well. What the weights give is
+            then the input of none but the user's own chain: see `docs/experts.md`.
         kernel: computes `transform` and updates; not part of `to_bytes`. An engine sets its own.
     """
 
@@ -102,6 +107,8 @@ class Adapter:
     anchor: Anchor | None = None
     pending: Pattern | None = None
     trial: Trial | None = None
+    rls: RlsState | None = None
+    experts: ExpertState | None = None
     kernel: Kernel = field(default=NUMPY, repr=False, metadata={"stored": False})
     scale: float = field(init=False)
 
@@ -126,6 +133,8 @@ class Adapter:
         for weights in companions:
             if weights.A.shape != self.weights.A.shape:
                 raise InvalidInputError("anchor or trial", weights.A.shape, f"{self.A.shape}")
+        if self.rls is not None and self.rls.rank != self.rank:
+            raise InvalidInputError("rls", self.rls.rank, f"the rank {self.rank}")
         if self.anchor is not None:
             factors = self.objective == "mse"
             if factors != (len(self.anchor.importance.rows) == 1) and self.dim > 1:
@@ -150,6 +159,18 @@ class Adapter:
     def dim(self) -> int:
         """Dimension of inputs and outputs."""
         return self.weights.dim
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays: weights, anchor, trial, and the pending episode's context."""
+        arrays = [self.weights.A, self.weights.B]
+        if self.anchor is not None:
+            arrays += self.anchor.arrays
+        if self.trial is not None:
+            arrays += [m for arm in self.trial.arms for m in (arm.weights.A, arm.weights.B)]
+        if self.pending is not None:
+            arrays.append(self.pending.context)
+        return sum(array.nbytes for array in arrays)
 
     def transform(self, X: ArrayLike, out: FloatArray | None = None) -> FloatArray:
         """Personalise embeddings.
@@ -200,7 +221,7 @@ class Adapter:
 
     def with_weights(self, A: ArrayLike, B: ArrayLike) -> Adapter:
         """The same adapter with other weights of the same shape."""
-        return replace(self, weights=Weights(np.asarray(A), np.asarray(B)))
+        return replace(self, weights=Weights(np.asarray(A), np.asarray(B)), rls=None)
 
 
 def lora_scale(alpha: float, rank: int, scaling: str) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from lorabank.adapter import Objective, Scaling
 from lorabank.errors import InvalidInputError
+from lorabank.mixture_config import MixtureConfig
 from lorabank.numerics.contrastive import Calibration
+from lorabank.population_config import NeighbourConfig, PopulationConfig, ResidualConfig
 from lorabank.types.checks import (
     check_choice,
     check_count,
@@ -21,6 +23,24 @@ from lorabank.types.query import HALF_LIFE
 from lorabank.types.skill import SCALINGS
 from lorabank.types.space import EmbeddingSpace
 
+__all__ = [
+    "ContrastiveConfig",
+    "EngineConfig",
+    "EwcConfig",
+    "MixtureConfig",
+    "NeighbourConfig",
+    "OutboxConfig",
+    "PopulationConfig",
+    "PriorConfig",
+    "QueryConfig",
+    "ReplayConfig",
+    "ResidualConfig",
+    "SuccessConfig",
+    "TrialConfig",
+]
+
+Solver: TypeAlias = Literal["sgd", "rls"]
+SOLVERS = ("sgd", "rls")
 MINUTES = 60.0
 MEBIBYTE = 1 << 20
 
@@ -271,6 +291,26 @@ class PriorConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RlsConfig:
+    """The "rls" solver: recursive least squares on B.
+
+    Attributes:
+        ridge: how many samples in random directions the B that a user starts from is worth. Real
+            inputs lie close together, so that one of them tells more than that.
+        forgetting: per sample, in [0.5, 1]. 1 weighs all samples alike; below it each sample makes
+            the older ones fade in its own direction, so that a stream in all directions is
+            remembered for about ``rank / (1 - forgetting)`` samples.
+    """
+
+    ridge: float = 30.0
+    forgetting: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive(self.ridge, "rls.ridge")
+        check_number(self.forgetting, "rls.forgetting", low=0.5, high=1.0)
+
+
+@dataclass(frozen=True, slots=True)
 class EngineConfig:
     """Settings of a `LoRAPersonalizationEngine`.
 
@@ -287,6 +327,11 @@ class EngineConfig:
         seed: of every random choice.
         consolidate_every: seconds between periodic consolidations; None means never.
         worker_threads: threads for numerics that would block the event loop.
+        solver: "sgd" learns A and B by gradient steps. "rls", for "mse" alone, keeps A as it is
+            (a skill's, or as it was drawn) and solves for B: there is no learning rate, clip
+            threshold or number of steps, so hints on them are refused and no trials run. Nor is
+            there EWC, the ridge and the information gathered so far being its memory.
+        rls: settings of that solver.
         kernel: what computes: "numpy", the name of an installed kernel, or "auto" for an installed
             one if there is one. See `lorabank.open_kernel`.
     """
@@ -311,6 +356,10 @@ class EngineConfig:
     outbox: OutboxConfig = field(default_factory=OutboxConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
+    population: PopulationConfig = field(default_factory=PopulationConfig)
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
+    solver: Solver = "sgd"
+    rls: RlsConfig = field(default_factory=RlsConfig)
 
     def __post_init__(self) -> None:
         if not isinstance(self.space, EmbeddingSpace):
@@ -332,6 +381,15 @@ class EngineConfig:
         check_count(self.worker_threads, "worker_threads", low=1)
         if self.consolidate_every is not None:
             check_positive(self.consolidate_every, "consolidate_every")
+        self._check_solver()
+
+    def _check_solver(self) -> None:
+        check_choice(self.solver, "solver", SOLVERS)
+        if self.solver == "rls" and self.objective != "mse":
+            raise InvalidInputError("solver", "rls", f"'sgd' for the objective {self.objective!r}")
+        if self.solver == "rls" and self.defaults.ewc_strength > 0:
+            strength = self.defaults.ewc_strength
+            raise InvalidInputError("ewc_strength", strength, "0: the memory of 'rls' is its ridge")
 
     @property
     def effective_alpha(self) -> float:

@@ -51,6 +51,7 @@ class Approximate:
         self.coarse, self.codes, self.trained_for = coarse, codes, trained_for
         if hasattr(coarse, "implem"):
             coarse.implem = _ONE_QUERY
+        self._refined = faiss.IndexRefine(coarse, codes)
 
     def __len__(self) -> int:
         return int(self.codes.ntotal)
@@ -77,8 +78,7 @@ class Approximate:
     def add(self, units: FloatArray) -> None:
         """Add rows behind those that are here."""
         units = np.ascontiguousarray(units, np.float32)
-        self.coarse.add(units)
-        self.codes.add(units)
+        self._refined.add(units)
 
     def search(self, query: FloatArray, size: int, selected: Selected) -> Found:
         """At least ``size`` of the selected rows; fewer only if fewer are selected.
@@ -101,8 +101,10 @@ class Approximate:
         lists = self.coarse.nlist
         probes = _PROBES * min(1.0, math.sqrt(_PROBED_LISTS / lists)) / max(share, 1e-9)
         how = faiss.SearchParametersIVF(nprobe=min(lists, int(probes)), sel=_selector(selected))
-        _, rows = self.coarse.search(query[None], _BREADTH * size, params=how)
-        return self._nearest_of(np.sort(rows[0][rows[0] >= 0]), query)
+        both = faiss.IndexRefineSearchParameters(k_factor=1.0, base_index_params=how)
+        scores, rows = self._refined.search(query[None], _BREADTH * size, params=both)
+        found = int(np.count_nonzero(rows[0] >= 0))  # what is missing is at the end
+        return Found(rows[0, :found], scores[0, :found])
 
     def _nearest_of(self, rows: IntArray, query: FloatArray) -> Found:
         scores = np.empty(len(rows), np.float32)

@@ -19,7 +19,7 @@ from lorabank_faiss.growing import Growing
 from lorabank_faiss.rows import Rows, Selected
 from lorabank_faiss.vectors import cut, exact_scores
 
-# Candidates per wanted pattern whose exact scores are computed, and how far 8-bit codes may err.
+# Candidates asked for per wanted pattern, and how far 8-bit codes may err.
 _CANDIDATES = 3
 _CODE_ERROR = 2e-3
 _MOST_CANDIDATES = 16_384
@@ -142,20 +142,18 @@ class Contents:
         size, narrow = min(_CANDIDATES * k, inside.passed), query.astype(np.float32)
         if not size:
             return tail
-        found = main.search(narrow, size, inside)
-        both = tail
-        looked = 0
         while True:
-            keys = self.rows.keys.values[found.rows[looked:size]]
-            scores = exact_scores(units(keys), query)
-            both = Scored(np.append(both.keys, keys), np.append(both.scores, scores))
-            sure = float(found.scores[size - 1]) < _kth(both.scores, k) - _CODE_ERROR
+            found = main.search(narrow, size, inside)
+            near = _within_error(found.scores, k)
             # Beyond the most, that many contexts are all but equal.
-            if sure or size == inside.passed or size >= _MOST_CANDIDATES:
-                return both
-            looked, size = size, min(4 * size, inside.passed)
-            if size > len(found.rows):
-                found, both, looked = main.search(narrow, size, inside), tail, 0
+            if near < len(found.rows) or len(found.rows) == inside.passed:
+                break
+            if len(found.rows) >= _MOST_CANDIDATES:
+                break
+            size = min(4 * len(found.rows), inside.passed)
+        keys = self.rows.keys.values[found.rows[:near]]
+        scores = exact_scores(units(keys), query)
+        return Scored(np.append(tail.keys, keys), np.append(tail.scores, scores))
 
     def _of_main(self, selected: Selected) -> Selected:
         if selected.mask is None:
@@ -164,7 +162,9 @@ class Contents:
         return Selected(mask, int(np.count_nonzero(mask)))
 
 
-def _kth(scores: NDArray[np.float64], k: int) -> float:
-    if k > len(scores):
-        return -np.inf
-    return float(np.partition(scores, len(scores) - k)[len(scores) - k])
+def _within_error(scores: FloatArray, k: int) -> int:
+    """How many of ``scores`` (8-bit codes', best first) may be among the k best in truth."""
+    if k >= len(scores):
+        return len(scores)
+    least = scores[k - 1] - 2 * _CODE_ERROR  # the k-th may be overrated, and another underrated
+    return int(np.count_nonzero(scores >= least))

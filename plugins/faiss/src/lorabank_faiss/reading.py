@@ -108,12 +108,12 @@ def stats(connection: sqlite3.Connection, name: str) -> StoreStats:
 def by_key(
     connection: sqlite3.Connection, selected: str, keys: Sequence[int]
 ) -> dict[int, tuple[Any, ...]]:
-    """Columns of ``pattern JOIN body`` for each key that is there."""
+    """Columns of ``pattern``, or ``record``, for each key that is there."""
     found: dict[int, tuple[Any, ...]] = {}
     for start in range(0, len(keys), _PARAMETERS):
         some = keys[start : start + _PARAMETERS]
         marks = ", ".join("?" * len(some))
-        table = "pattern JOIN body USING (key)" if "record" in selected else "pattern"
+        table = "body" if selected == "record" else "pattern"
         statement = f"SELECT key, {selected} FROM {table} WHERE key IN ({marks})"
         found.update((key, rest) for key, *rest in connection.execute(statement, some))
     return found

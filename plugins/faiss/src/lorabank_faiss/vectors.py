@@ -27,7 +27,7 @@ def exact_scores(units: FloatArray, query: NDArray[np.float64]) -> NDArray[np.fl
     """Cosine of each row of ``units`` (n, dim) with the unit vector ``query``, float64 (n,)."""
     products = np.multiply(units, query)  # float64; each row is summed the same way
     scores: NDArray[np.float64] = products.sum(axis=1).round(_DECIMALS)
-    return np.clip(scores, -1.0, 1.0) + 0.0  # no negative zero
+    return np.minimum(np.maximum(scores, -1.0), 1.0) + 0.0  # no negative zero
 
 
 def cut(scores: FloatArray, k: int) -> float:

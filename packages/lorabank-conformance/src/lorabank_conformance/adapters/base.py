@@ -12,6 +12,7 @@ from lorabank.config import ReplayConfig
 from lorabank.stores import AdapterStore, Change, Experience
 from lorabank.types.feedback import Feedback
 from lorabank.types.hyperparameters import Hyperparameters
+from lorabank.types.mixture import ExpertState, Mixture
 from lorabank.types.pattern import Pattern
 from lorabank.types.weights import Anchor, DriftState, Importance, Weights
 from lorabank_conformance.laws import NotApplicableError
@@ -101,6 +102,7 @@ class Adapters:
             anchor=anchor,
             pending=make.full_pattern("pending"),
             trial=Trial(arms, Hyperparameters(0.1, THIRD, 0.7, 3), 1, 3),
+            experts=ExpertState((2**40, 0, 3), "ünïcode", Mixture(-THIRD, (THIRD, 1 - THIRD), 7)),
         )
 
     def change(

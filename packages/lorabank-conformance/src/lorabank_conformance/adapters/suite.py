@@ -10,6 +10,7 @@ from lorabank_conformance.adapters.durability import DurabilityLaws
 from lorabank_conformance.adapters.forgetting import ForgetLaws
 from lorabank_conformance.adapters.hostility import HostilityLaws
 from lorabank_conformance.adapters.lifecycle import LifecycleLaws
+from lorabank_conformance.adapters.populations import PopulationLaws
 from lorabank_conformance.adapters.queueing import QueueLaws
 from lorabank_conformance.adapters.records import RecordLaws
 from lorabank_conformance.adapters.replaying import ReplayLaws
@@ -21,6 +22,7 @@ class AdapterStoreConformance(
     QueueLaws,
     ForgetLaws,
     ReplayLaws,
+    PopulationLaws,
     RecordLaws,
     ScanLaws,
     HostilityLaws,

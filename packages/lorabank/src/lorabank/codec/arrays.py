@@ -1,7 +1,11 @@
-"""The closed extension types: little-endian float32 and int64 arrays of one or two dimensions."""
+"""The closed extension types: little-endian arrays of one or two dimensions.
+
+Float32, int64 and int32, and float64 for what is too delicate for float32.
+"""
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import Any
 
@@ -10,7 +14,12 @@ import numpy as np
 
 from lorabank.errors import CodecError
 
-_CODES: dict[np.dtype[Any], int] = {np.dtype(np.float32): 1, np.dtype(np.int64): 2}
+_CODES: dict[np.dtype[Any], int] = {
+    np.dtype(np.float32): 1,
+    np.dtype(np.int64): 2,
+    np.dtype(np.int32): 3,
+    np.dtype(np.float64): 4,
+}
 _DTYPES = {code: dtype for dtype, code in _CODES.items()}
 
 
@@ -18,11 +27,12 @@ def pack_array(value: object) -> msgpack.ExtType:
     """msgpack's ``default`` hook.
 
     Raises:
-        CodecError: anything but a float32 or int64 array of one or two dimensions.
+        CodecError: anything but an array of one or two dimensions of these types.
     """
     if not isinstance(value, np.ndarray) or value.dtype not in _CODES or value.ndim not in (1, 2):
         raise CodecError(
-            f"can't encode {type(value).__name__}: only float32 and int64 arrays and plain data"
+            f"can't encode {type(value).__name__}: only plain data and arrays of "
+            "float32, float64, int64 or int32"
         )
     header = struct.pack(f"<B{value.ndim}I", value.ndim, *value.shape)
     little = value.astype(value.dtype.newbyteorder("<"), copy=False)
@@ -44,11 +54,10 @@ def unpack_array(code: int, data: bytes) -> Any:
     if len(data) < start:
         raise CodecError("an array ends within its shape: the bytes are truncated")
     shape = struct.unpack_from(f"<{data[0]}I", data, 1)
-    expected = dtype.itemsize * int(np.prod(shape, dtype=object))
+    expected = dtype.itemsize * math.prod(shape)
     if len(data) - start != expected:
         raise CodecError(f"an array of shape {shape} has {len(data) - start} bytes, not {expected}")
-    values = np.frombuffer(data, dtype=dtype.newbyteorder("<"), offset=start).reshape(shape)
     # Within a message the numbers stand at any byte; BLAS would copy unaligned ones at each use.
-    array = np.require(values, dtype, ["C", "A"])
+    array = np.frombuffer(data, dtype.newbyteorder("<"), offset=start).astype(dtype).reshape(shape)
     array.flags.writeable = False
     return array

@@ -17,7 +17,7 @@ T = TypeVar("T")
 FORMAT_VERSION = 1
 _MAGIC = b"LoRA"
 _HEADER = struct.Struct("<4sBBI")
-_KINDS = {"adapter": 1, "pattern": 2, "skill": 3, "feedback": 4}
+_KINDS = {"adapter": 1, "pattern": 2, "skill": 3, "feedback": 4, "population": 5}
 
 
 def encode(value: Any, kind: str) -> bytes:
@@ -45,12 +45,13 @@ def decode(cls: type[T], kind: str, data: bytes | bytearray | memoryview) -> T:
     body = _checked_body(kind, data)
     try:
         check_structure(body)
-        record = msgpack.unpackb(body, ext_hook=unpack_array, strict_map_key=True)
+        record = msgpack.unpackb(body, ext_hook=unpack_array, max_map_len=0)  # records hold none
         return from_record(cls, record)
     except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as exc:
         if isinstance(exc, InvalidInputError):
             raise CodecError(f"the {kind} holds an impossible value: {exc}") from exc
-        raise CodecError(f"the {kind}'s body can't be read: {exc}") from exc
+        why = str(exc) or type(exc).__name__
+        raise CodecError(f"the {kind}'s body can't be read: {why}") from exc
 
 
 def _checked_body(kind: str, data: bytes | bytearray | memoryview) -> memoryview:

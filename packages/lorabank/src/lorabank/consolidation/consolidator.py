@@ -1,4 +1,7 @@
-"""Consolidation: the bank groups episodes, weights are trained here, skills go to the bank."""
+"""Consolidation: the bank groups episodes, weights are trained here, skills go to the bank.
+
+What is shared beside the skills (see `lorabank.population`) is handed to the caller.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,17 @@ import numpy as np
 from lorabank.adapter import lora_scale
 from lorabank.clock import Clock
 from lorabank.config import EngineConfig
-from lorabank.consolidation.proof import Candidate, mean_loss, prove
 from lorabank.consolidation.report import ConsolidationReport, Progress, SkillReport
-from lorabank.consolidation.rows import Split, collect_rows, members, split_users
-from lorabank.consolidation.tasks import ContrastiveTask, MseTask, Task
-from lorabank.consolidation.training import Schedule, fit_epochs
+from lorabank.consolidation.sharing import Sharing
 from lorabank.errors import BankRejectedError, CapabilityError
 from lorabank.numerics.lora import Matrices, initial_matrices
+from lorabank.population.model import Population
+from lorabank.population.proof import Candidate, mean_loss, prove
+from lorabank.population.recorder import OnPopulationProgress
+from lorabank.population.report import PopulationReport
+from lorabank.population.rows import Split, collect_rows, members, split_users
+from lorabank.population.tasks import ContrastiveTask, MseTask, Task
+from lorabank.population.training import Schedule, fit_epochs
 from lorabank.protocols import ReasoningBank
 from lorabank.types.arrays import BoolArray, IntArray
 from lorabank.types.feedback import Feedback
@@ -83,6 +90,7 @@ class Consolidator:
         self._pool = pool
         self._clock = clock
         self._threads = threads
+        self._sharing = Sharing(config, pool)
         self._forgotten: set[str] = set()
 
     def forget(self, user_key: str) -> None:
@@ -95,8 +103,9 @@ class Consolidator:
         criteria: ConsolidationCriteria,
         experiences: Experiences,
         on_progress: OnProgress | None,
+        on_population: OnPopulationProgress | None = None,
     ) -> ConsolidationReport:
-        """Group, train, prove, store.
+        """Group, train, prove, store; then train what is shared, which the caller keeps.
 
         Raises:
             BankError: the bank failed, or did not answer in time.
@@ -115,6 +124,7 @@ class Consolidator:
             if report.evidence is not None:
                 await self._store(bank, skill, result)
             reports.append(report)
+        shared = await self._shared(task, found.skills, on_population)
         created = sum(skill.passed or skill.id in trained for skill in found.skills)
         return ConsolidationReport(
             skills_created=created,
@@ -122,7 +132,30 @@ class Consolidator:
             episodes=found.episodes,
             groups=tuple(reports),
             seconds=self._clock.monotonic() - started,
+            population=None if shared is None else shared[0],
+            population_report=None if shared is None else shared[1],
         )
+
+    async def share(
+        self, experiences: Experiences, on_population: OnPopulationProgress | None
+    ) -> ConsolidationReport:
+        """Without a bank: what all users share, and no groups."""
+        started = self._clock.monotonic()
+        self._forgotten.clear()
+        task = await self._task(await experiences())
+        shared = await self._shared(task, (), on_population)
+        population, report = shared or (None, None)
+        seconds = self._clock.monotonic() - started
+        return ConsolidationReport(0, 0, 0, (), seconds, population, report)
+
+    async def _shared(
+        self, task: Task | None, skills: tuple[Skill, ...], on_progress: OnPopulationProgress | None
+    ) -> tuple[Population, PopulationReport] | None:
+        rows = None if task is None else task.rows
+        shared = await self._sharing.train(rows, skills, on_progress)
+        if shared is not None and not self._forgotten.isdisjoint(shared[0].user_keys):
+            return None  # the next consolidation is clean
+        return shared
 
     async def _groups(self, bank: ReasoningBank, criteria: ConsolidationCriteria) -> Consolidation:
         namespace, deadline = self._config.namespace, GROUPING_DEADLINE

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lorabank.population.model import Population
+from lorabank.population.report import PopulationReport
 from lorabank.types.skill import Evidence
 
 
@@ -47,6 +49,9 @@ class ConsolidationReport:
         episodes: looked at by the bank.
         groups: one entry per group.
         seconds: in all.
+        population: what was trained on everyone and is shared, to be kept beside the adapters;
+            None where there was nothing to train it on, or a user in it was forgotten meanwhile.
+        population_report: how it was chosen, and what was proved.
     """
 
     skills_created: int
@@ -54,3 +59,5 @@ class ConsolidationReport:
     episodes: int
     groups: tuple[SkillReport, ...]
     seconds: float
+    population: Population | None = None
+    population_report: PopulationReport | None = None

@@ -11,15 +11,15 @@ import numpy as np
 from lorabank.adaptation.step import Decision, adapt, prepare
 from lorabank.adapter import Adapter, lora_scale
 from lorabank.config import EngineConfig
-from lorabank.consolidation.rows import Rows
-from lorabank.consolidation.tasks import ContrastiveTask
-from lorabank.consolidation.training import Schedule, fit_epochs
 from lorabank.demo.protocol import Protocol
 from lorabank.demo.settings import DemoSettings
 from lorabank.evaluation.events import Events
 from lorabank.numerics.batch import Batch
 from lorabank.numerics.contrastive import Calibration
 from lorabank.numerics.lora import Matrices, initial_matrices
+from lorabank.population.rows import Rows
+from lorabank.population.tasks import ContrastiveTask
+from lorabank.population.training import Schedule, fit_epochs
 from lorabank.types.arrays import IntArray
 from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool

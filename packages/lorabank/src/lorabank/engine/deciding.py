@@ -31,6 +31,9 @@ def decide(config: EngineConfig, user_key: str, advice: Advice) -> tuple[Decisio
         )
         return Decision(config.defaults, "holdout", holdout), use
     hyper, applied, refused = apply_hints(advice.strategy.hints, config.defaults, BOUNDS)
+    if config.solver == "rls":
+        refused += tuple(f"{name}: the solver 'rls' has no such setting" for name in applied)
+        hyper, applied = config.defaults, ()
     selection: Selection = "hinted" if applied else "default"
     propensity = 1.0 - holdout if applied else 1.0
     use = HintUse(selection, applied, refused, advice.strategy, similar, config.defaults)

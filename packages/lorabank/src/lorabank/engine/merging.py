@@ -44,6 +44,7 @@ def merge(
         anchor=None,
         pending=None,
         trial=None,
+        rls=None,
     )
 
 

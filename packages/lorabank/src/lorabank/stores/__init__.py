@@ -5,9 +5,12 @@ from lorabank.stores.base import (
     Change,
     Experience,
     ForgetCounts,
+    PopulationRecord,
+    PopulationState,
     QueuedEpisode,
     StoreCounts,
     Stored,
+    StoredPopulation,
 )
 from lorabank.stores.memory import MemoryAdapterStore
 from lorabank.stores.open import open_adapter_store
@@ -18,8 +21,11 @@ __all__ = [
     "Experience",
     "ForgetCounts",
     "MemoryAdapterStore",
+    "PopulationRecord",
+    "PopulationState",
     "QueuedEpisode",
     "StoreCounts",
     "Stored",
+    "StoredPopulation",
     "open_adapter_store",
 ]

@@ -12,6 +12,9 @@ Laws that hold for every implementation:
   never happens later.
 - Queued episodes are read in the order in which they were committed, and stay until `settle`.
 - A user key that was forgotten refuses episodes made up to that moment.
+- A population is stale once one of its users is forgotten, also if that happens between the reading
+  of the experiences that it is made of and `put_population`. A stale one names the forgotten user
+  no more, and is served until it is replaced.
 - Faults are `StoreError`s: `StoreUnavailableError` if trying again later may work,
   `StoreClosedError` after `aclose`.
 """
@@ -72,17 +75,57 @@ class QueuedEpisode:
 
 
 @dataclass(frozen=True, slots=True)
+class PopulationRecord:
+    """What a store is given of a population.
+
+    Attributes:
+        body: the population as bytes; the store does not look into them.
+        user_keys: of the users whose feedback is in it.
+        created_at: unix seconds at which the experiences that it is made of were read.
+    """
+
+    body: bytes
+    user_keys: tuple[str, ...]
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PopulationState:
+    """What is stored of a namespace's population, without its body.
+
+    Attributes:
+        generation: another number for each that is put; no number comes back.
+        stale: whether one of its users was forgotten since, so that it has to be made again.
+    """
+
+    generation: int
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPopulation:
+    """A population's bytes, with the state that they were read in."""
+
+    body: bytes
+    state: PopulationState
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetCounts:
-    """What `forget` removed, or what `remains` found of a user."""
+    """What `forget` removed, or what `remains` found of a user.
+
+    ``populations`` are those that named the user as one of theirs.
+    """
 
     adapters: int
     episodes: int
     experiences: int
+    populations: int = 0
 
     @property
     def total(self) -> int:
         """Rows of all kinds."""
-        return self.adapters + self.episodes + self.experiences
+        return self.adapters + self.episodes + self.experiences + self.populations
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +177,22 @@ class AdapterStore(Protocol):
 
     async def experiences(self, now: float) -> Mapping[str, Sequence[Feedback]]:
         """The replay: each (hashed) user's batches that are young enough at ``now``, in order."""
+        ...
+
+    async def put_population(self, namespace: str, population: PopulationRecord) -> PopulationState:
+        """Store a namespace's population in place of the one before."""
+        ...
+
+    async def population_state(self, namespace: str) -> PopulationState | None:
+        """What is stored there, without reading it all; None if there is none."""
+        ...
+
+    async def get_population(self, namespace: str) -> StoredPopulation | None:
+        """The namespace's population, or None."""
+        ...
+
+    async def delete_population(self, namespace: str) -> bool:
+        """Remove it; whether it was there."""
         ...
 
     async def forget(self, user_id: str, user_key: str, now: float) -> ForgetCounts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -27,6 +27,8 @@ class ItemPool:
     vectors: FloatArray
     log_prior: FloatArray
     log_q: FloatArray
+    _counts: NDArray[np.float64] | None = field(repr=False)
+    _smoothing: float = field(repr=False)
 
     def __init__(
         self,
@@ -53,7 +55,10 @@ class ItemPool:
             raise InvalidInputError("items.vectors", items.shape, "at least two items")
         check_number(smoothing, "items.smoothing", low=1e-9)
         check_number(sampling_power, "items.sampling_power", low=0.0, high=1.0)
-        log_weight = np.log(_as_counts(counts, len(items)) + smoothing)
+        checked = _as_counts(counts, len(items))
+        log_weight = np.log(checked + smoothing)
+        object.__setattr__(self, "_counts", None if counts is None else read_only(checked))
+        object.__setattr__(self, "_smoothing", smoothing)
         object.__setattr__(self, "vectors", read_only(items))
         object.__setattr__(self, "log_prior", read_only(_log_normalise(log_weight)))
         object.__setattr__(self, "log_q", read_only(_log_normalise(sampling_power * log_weight)))
@@ -65,6 +70,24 @@ class ItemPool:
     def dim(self) -> int:
         """Number of components of each item vector."""
         return int(self.vectors.shape[1])
+
+    def without(self, items: IntArray, *, sampling_power: float = 1.0) -> ItemPool:
+        """The pool as if these likes, one entry each, had never been counted.
+
+        For training and choosing with users held out: a popularity that knows what they are going
+        to like flatters itself. A pool made without counts stays as it is.
+
+        Args:
+            items: (m,) positions; a count does not fall below zero.
+            sampling_power: as in `ItemPool`.
+        """
+        if self._counts is None:
+            return self
+        taken = np.bincount(items, minlength=len(self))
+        counts = np.maximum(self._counts - taken, 0.0)
+        return ItemPool(
+            self.vectors, counts, smoothing=self._smoothing, sampling_power=sampling_power
+        )
 
     @cached_property
     def _cumulative_q(self) -> NDArray[np.float64]:

@@ -14,7 +14,16 @@ import anyio.to_thread
 from lorabank.background import background
 from lorabank.config import ReplayConfig
 from lorabank.errors import CodecError, StoreClosedError, StoreError
-from lorabank.stores.base import Change, ForgetCounts, QueuedEpisode, StoreCounts, Stored
+from lorabank.stores.base import (
+    Change,
+    ForgetCounts,
+    PopulationRecord,
+    PopulationState,
+    QueuedEpisode,
+    StoreCounts,
+    Stored,
+    StoredPopulation,
+)
 from lorabank.stores.memory import check_page
 from lorabank.stores.sqlite import reads, writes
 from lorabank.stores.sqlite.faults import translated
@@ -112,6 +121,30 @@ class SqliteAdapterStore:
                 found.setdefault(user_key, []).append(feedback)
             after = page[-1][:2]
         return found
+
+    async def put_population(self, namespace: str, population: PopulationRecord) -> PopulationState:
+        """See `AdapterStore.put_population`."""
+        check_text(namespace, "namespace")
+        write = partial(writes.write_population, namespace=namespace, population=population)
+        state: PopulationState = await self._writer.write(write)
+        return state
+
+    async def population_state(self, namespace: str) -> PopulationState | None:
+        """See `AdapterStore.population_state`."""
+        check_text(namespace, "namespace")
+        return await self._read(partial(reads.read_population_state, namespace=namespace))
+
+    async def get_population(self, namespace: str) -> StoredPopulation | None:
+        """See `AdapterStore.get_population`."""
+        check_text(namespace, "namespace")
+        return await self._read(partial(reads.read_population, namespace=namespace))
+
+    async def delete_population(self, namespace: str) -> bool:
+        """See `AdapterStore.delete_population`."""
+        check_text(namespace, "namespace")
+        write = partial(writes.delete_population, namespace=namespace)
+        removed: bool = await self._writer.write(write)
+        return removed
 
     async def forget(self, user_id: str, user_key: str, now: float) -> ForgetCounts:
         """See `AdapterStore.forget`."""

@@ -10,12 +10,12 @@ import numpy as np
 
 from lorabank.adaptation.preparation import prepare_contrastive
 from lorabank.config import ContrastiveConfig
-from lorabank.consolidation.rows import Rows
 from lorabank.numerics.batch import Batch
 from lorabank.numerics.calibration import ScoredEvents, fit_calibration
 from lorabank.numerics.contrastive import Calibration, log_sum_exp
 from lorabank.numerics.lora import Matrices, forward
 from lorabank.numerics.mse import MseBatch
+from lorabank.population.rows import Rows
 from lorabank.types.arrays import AnyFloatArray, BoolArray, FloatArray, IntArray
 from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lorabank.numerics.ranges import spread
 from lorabank.types.arrays import BoolArray, FloatArray, IntArray
 from lorabank.types.feedback import Feedback
 
@@ -52,9 +53,8 @@ class Rows:
         assert self.items is not None
         starts = self.first[self.user[positions]]
         counts = positions - starts
-        which = np.repeat(np.arange(len(positions)), counts)
-        within = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return which, self.items[np.repeat(starts, counts) + within]
+        which, place = spread(starts, counts)
+        return which, self.items[place]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from lorabank.config import PriorConfig
-from lorabank.consolidation.tasks import Task
 from lorabank.numerics.adam import Adam, cosine_rate
 from lorabank.numerics.clipping import clip_jointly
 from lorabank.numerics.lora import Matrices
+from lorabank.population.tasks import Task
 from lorabank.types.arrays import IntArray
 
 # Far above any healthy gradient: it only keeps one odd minibatch from wrecking Adam's moments.
@@ -33,16 +33,19 @@ def fit_epochs(
     schedule: Schedule,
     config: PriorConfig,
     rng: np.random.Generator,
+    check: Callable[[], object] = lambda: None,
 ) -> Iterator[Matrices]:
     """Train on the rows at ``positions``, giving the weights after each epoch.
 
-    The learning rate falls to zero along a cosine over all epochs.
+    The learning rate falls to zero along a cosine over all epochs. ``check`` is called before each
+    minibatch, and may raise.
     """
     adam, m, step = Adam(), start, 0
     total = schedule.epochs * -(-len(positions) // config.batch)
     for _ in range(schedule.epochs):
         order = rng.permutation(positions)
         for begin in range(0, len(order), config.batch):
+            check()
             batch = task.minibatch(order[begin : begin + config.batch], rng)
             _, dA, dB = batch.gradient(m)
             clip_jointly(dA, dB, CLIP)

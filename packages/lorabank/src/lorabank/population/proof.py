@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lorabank.consolidation.tasks import Task
 from lorabank.numerics.contrastive import Calibration
 from lorabank.numerics.lora import Matrices
+from lorabank.population.tasks import Task
 from lorabank.statistics.student import student_quantile
 from lorabank.types.arrays import AnyFloatArray, IntArray
 from lorabank.types.skill import Evidence
@@ -25,7 +25,7 @@ class Candidate:
 def mean_loss(task: Task, candidate: Candidate, positions: IntArray) -> float:
     """Mean over users of their mean losses."""
     losses = task.losses(candidate.matrices, candidate.calibration, positions)
-    return float(_user_means(task, losses, positions).mean())
+    return float(user_means(losses, task.rows.user[positions]).mean())
 
 
 def prove(
@@ -37,18 +37,24 @@ def prove(
     """
     ours = task.losses(child.matrices, child.calibration, positions)
     theirs = task.losses(parent.matrices, parent.calibration, positions)
-    gains = _user_means(task, theirs - ours, positions)
-    scale = float(_user_means(task, theirs, positions).mean()) or 1.0
+    return paired_evidence(ours, theirs, task.rows.user[positions], confidence)
+
+
+def paired_evidence(
+    ours: AnyFloatArray, theirs: AnyFloatArray, user: IntArray, confidence: float
+) -> Evidence:
+    """Relative decrease from ``theirs`` to ``ours``, losses of the same rows (n,) of the users."""
+    gains = user_means(theirs - ours, user)
+    scale = float(user_means(theirs, user).mean()) or 1.0
     users = len(gains)
     mean = float(gains.mean())
     error = float(gains.std(ddof=1)) / users**0.5
     reach = error * student_quantile(0.5 + confidence / 2, users - 1)
-    return Evidence(
-        mean / scale, (mean - reach) / scale, (mean + reach) / scale, users, len(positions)
-    )
+    return Evidence(mean / scale, (mean - reach) / scale, (mean + reach) / scale, users, len(user))
 
 
-def _user_means(task: Task, losses: AnyFloatArray, positions: IntArray) -> AnyFloatArray:
-    _, inverse = np.unique(task.rows.user[positions], return_inverse=True)
-    means: AnyFloatArray = np.bincount(inverse, losses) / np.bincount(inverse)
+def user_means(values: AnyFloatArray, user: IntArray) -> AnyFloatArray:
+    """Mean of the rows' values (n,) within each user that occurs, (u,)."""
+    _, inverse = np.unique(user, return_inverse=True)
+    means: AnyFloatArray = np.bincount(inverse, values) / np.bincount(inverse)
     return means

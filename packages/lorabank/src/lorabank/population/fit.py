@@ -1,0 +1,130 @@
+"""One run of the training: everything is chosen and proved first, then trained on everyone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+from lorabank.config import ContrastiveConfig, PriorConfig
+from lorabank.numerics.contrastive import Calibration
+from lorabank.population.chosen import Chosen
+from lorabank.population.court import Court, Verdict
+from lorabank.population.experts import calibrate, common_candidates, group_candidate
+from lorabank.population.ground import Ground
+from lorabank.population.group_training import train_groups
+from lorabank.population.model import Population
+from lorabank.population.neighbour_training import ChosenTable, choose_table, count
+from lorabank.population.predictor import Predictor
+from lorabank.population.recorder import OnPopulationProgress, Recorder
+from lorabank.population.refit import Refit
+from lorabank.population.report import PopulationReport
+from lorabank.population.residual_choice import ChosenResiduals, ResidualTrainer
+from lorabank.population.shared import Trainer, choose_rank
+from lorabank.population_config import PopulationConfig
+from lorabank.types.space import EmbeddingSpace
+
+
+class Fit:
+    """Runs the stages in order, each standing on the choices of those before it."""
+
+    def __init__(
+        self,
+        ground: Ground,
+        config: PopulationConfig,
+        prior: PriorConfig,
+        contrastive: ContrastiveConfig,
+        seed: int,
+        on_progress: OnPopulationProgress | None,
+        check: Callable[[], object],
+    ) -> None:
+        self._ground, self._config, self._prior = ground, config, prior
+        self._contrastive, self._seed, self._check = contrastive, seed, check
+        self._recorder = Recorder(on_progress)
+
+    def run(
+        self, space: EmbeddingSpace, groups: Mapping[str, Collection[str]]
+    ) -> tuple[Population, PopulationReport]:
+        """Choose, prove, and train again on everyone."""
+        ground, recorder = self._ground, self._recorder
+        with recorder.stage("shared"):
+            identity = Predictor(None, ground.pool.vectors).calibrated(ground, ground.stop)[0]
+            trainer = self._trainer(identity)
+            rank = choose_rank(trainer, ground, self._config.ranks, recorder)
+            shared = rank.trained.predictor
+        with recorder.stage("residuals"):
+            residual_trainer = self._residual_trainer(shared)
+            residuals = self._choose_residuals(residual_trainer, shared)
+            fullest = shared if residuals is None else residuals.predictor
+        with recorder.stage("neighbours"):
+            table = self._choose_table(fullest)
+            if table is not None:
+                fullest = fullest.beside(table.table)
+        with recorder.stage("groups"):
+            fine_tuned = train_groups(trainer, ground, fullest, groups, recorder)
+        with recorder.stage("experts"):
+            chosen = Chosen(rank, residuals, table, tuple(fine_tuned))
+            verdicts = self._prove(identity, chosen)
+        with recorder.stage("refit"):
+            experts = tuple(v.expert for v in verdicts if v.expert is not None)
+            refit = Refit(ground, self._config, trainer, residual_trainer, recorder)
+            population = refit.run(space, experts, chosen)
+        recorder.choices["rank"] = rank.rank
+        recorder.choices["epochs"] = rank.trained.epochs
+        report = PopulationReport(
+            users=len(ground.rows.keys),
+            events=int(ground.liked.sum()),
+            experts=tuple(verdict.report for verdict in verdicts),
+            choices=recorder.choices,
+            losses=recorder.losses,
+            seconds=recorder.seconds,
+        )
+        return population, report
+
+    def _trainer(self, identity: Predictor) -> Trainer:
+        training = self._config.training or _calibration(identity)
+        return Trainer(training, self._prior, self._contrastive, self._seed, self._check)
+
+    def _residual_trainer(self, shared: Predictor) -> ResidualTrainer:
+        return ResidualTrainer(_calibration(shared), self._config, self._seed, self._check)
+
+    def _choose_residuals(
+        self, trainer: ResidualTrainer, shared: Predictor
+    ) -> ChosenResiduals | None:
+        if not self._config.residuals.enabled:
+            return None
+        chosen = trainer.choose(self._ground, shared, self._recorder)
+        if chosen is not None:
+            self._recorder.choices["residuals.learning_rate"] = chosen.learning_rate
+            self._recorder.choices["residuals.epochs"] = chosen.epochs
+        return chosen
+
+    def _choose_table(self, beside: Predictor) -> ChosenTable | None:
+        if not self._config.neighbours.enabled:
+            return None
+        counts = count(self._ground, self._ground.fit, self._config)
+        if not len(counts.low):
+            return None
+        chosen = choose_table(self._ground, counts, beside, self._config, self._check)
+        for name in ("backward", "source", "target", "scale"):
+            self._recorder.choices[f"neighbours.{name}"] = getattr(chosen.choice, name)
+        self._recorder.choices["neighbours.decay"] = chosen.table.decay
+        return chosen
+
+    def _prove(self, identity: Predictor, chosen: Chosen) -> list[Verdict]:
+        ground, court = self._ground, Court(self._ground, self._config.confidence)
+        residual = None if chosen.residuals is None else chosen.residuals.predictor
+        table = None if chosen.table is None else chosen.table.table
+        shared = chosen.rank.trained.predictor
+        verdicts = []
+        for candidate in common_candidates(identity, shared, residual, table):
+            self._check()
+            verdicts.append(court.judge(calibrate(candidate, ground, ground.stop)))
+        parent = verdicts[-1].report.name
+        for group in chosen.groups:
+            candidate = group_candidate(group, parent, residual is not None)
+            verdicts.append(court.judge(candidate, group.users))
+        return verdicts
+
+
+def _calibration(predictor: Predictor) -> Calibration:
+    assert predictor.weights is not None
+    return Calibration(*predictor.weights)

@@ -1,0 +1,197 @@
+"""What is learned from everyone and shared: a frozen value that travels as bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+from lorabank.adapter import lora_scale
+from lorabank.codec import decode, encode
+from lorabank.errors import InvalidInputError
+from lorabank.numerics.lora import Matrices
+from lorabank.population.neighbours import ItemToItem
+from lorabank.population.residuals import Residuals
+from lorabank.types.checks import (
+    check_choice,
+    check_count,
+    check_number,
+    check_positive,
+    check_text,
+)
+from lorabank.types.skill import SCALINGS
+from lorabank.types.space import EmbeddingSpace
+from lorabank.types.weights import Weights
+
+KIND = "population"
+IDENTITY = "identity"
+SHARED = "shared"
+SHARED_RESIDUALS = "shared+residuals"
+NEIGHBOURS = "neighbours"
+SHARED_NEIGHBOURS = "shared+neighbours"
+EVERYTHING = "shared+residuals+neighbours"
+GROUP_PREFIX = "group:"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SharedAdapter:
+    """A LoRA adapter trained on many users.
+
+    Attributes:
+        name: "shared", or "group:<id of the group>".
+        weights: A (rank, dim) and B (dim, rank).
+        alpha, scaling: as in `Adapter`.
+        user_keys: of the users whose feedback is in it.
+    """
+
+    name: str
+    weights: Weights
+    alpha: float
+    scaling: str
+    user_keys: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_text(self.name, "adapter.name")
+        check_positive(self.alpha, "adapter.alpha")
+        check_choice(self.scaling, "adapter.scaling", SCALINGS)
+        for key in self.user_keys:
+            check_text(key, "adapter.user_keys")
+
+    @property
+    def matrices(self) -> Matrices:
+        """A, B and the scale, for `lorabank.numerics.lora.forward`."""
+        scale = lora_scale(self.alpha, self.weights.rank, self.scaling)
+        return Matrices(self.weights.A, self.weights.B, scale)
+
+
+@dataclass(frozen=True, slots=True)
+class Expert:
+    """One calibrated way to predict the next item: a log-linear model.
+
+    With y the output of the adapter (y = x without one), the logit of item j is::
+
+        tau * <y, e_j + v_j> + bias_weight * b_j + prior_weight * log_prior_j
+            + neighbour_weight * log1p(s_j)
+
+    Attributes:
+        name: unique; "identity", "shared", "shared+residuals", "neighbours",
+            "shared+neighbours", "shared+residuals+neighbours", or "group:<id>".
+        adapter: name of the `SharedAdapter`, or None for the identity.
+        residuals: whether v and b are in it (else both are zero).
+        tau, bias_weight, prior_weight, neighbour_weight: fitted on held-out users.
+        gain: decrease of the mean NLL against the identity on other held-out users, in nats per
+            event, each user counting the same; a start for the weights of a mixture.
+    """
+
+    name: str
+    adapter: str | None
+    residuals: bool
+    tau: float
+    prior_weight: float
+    bias_weight: float = 0.0
+    neighbour_weight: float = 0.0
+    gain: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_text(self.name, "expert.name")
+        for field in ("tau", "neighbour_weight"):
+            check_number(getattr(self, field), f"expert.{field}", low=0.0)
+        for field in ("prior_weight", "bias_weight", "gain"):
+            check_number(getattr(self, field), f"expert.{field}", low=-1e6, high=1e6)
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Everything shared, with the experts made of it. Immutable.
+
+    It fits one space and one pool of items (positions are positions in that pool).
+
+    Attributes:
+        space: of contexts and items.
+        items: number of items in the pool.
+        adapters: the shared one and those of groups that were kept.
+        residuals: of the items, or None.
+        neighbours: item to item, or None.
+        experts: calibrated; the identity is the first.
+        user_keys: of all users whose feedback is in any of it: once one of them is forgotten, it
+            has to be made again.
+    """
+
+    space: EmbeddingSpace
+    items: int
+    adapters: tuple[SharedAdapter, ...]
+    residuals: Residuals | None
+    neighbours: ItemToItem | None
+    experts: tuple[Expert, ...]
+    user_keys: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_count(self.items, "population.items", low=2)
+        self._check_shapes()
+        adapters = [adapter.name for adapter in self.adapters]
+        names = [expert.name for expert in self.experts]
+        for found in (adapters, names):
+            if len(set(found)) != len(found):
+                raise InvalidInputError("population", found, "distinct names")
+        if not names or names[0] != IDENTITY:
+            raise InvalidInputError("population.experts", names, "the identity first")
+        for expert in self.experts:
+            if expert.adapter is not None:
+                check_choice(expert.adapter, "expert.adapter", adapters)
+            if expert.residuals and self.residuals is None:
+                raise InvalidInputError("expert.residuals", True, "a table of residuals")
+            if expert.neighbour_weight and self.neighbours is None:
+                raise InvalidInputError("expert.neighbour_weight", expert.name, "a table")
+
+    def _check_shapes(self) -> None:
+        dims = [adapter.weights.dim for adapter in self.adapters]
+        if self.residuals is not None:
+            dims.append(self.residuals.vectors.shape[1])
+            if self.residuals.items[-1] >= self.items:
+                raise InvalidInputError("residuals.items", "beyond the pool", f"< {self.items}")
+        if any(dim != self.space.dim for dim in dims):
+            raise InvalidInputError("population", dims, f"dimension {self.space.dim}")
+        if self.neighbours is not None and len(self.neighbours) != self.items:
+            raise InvalidInputError("neighbours", len(self.neighbours), f"{self.items} rows")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the experts, in order."""
+        return tuple(expert.name for expert in self.experts)
+
+    def expert(self, name: str) -> Expert:
+        """The expert of that name.
+
+        Raises:
+            InvalidInputError: there is none.
+        """
+        check_choice(name, "expert", self.names)
+        return self.experts[self.names.index(name)]
+
+    def adapter(self, name: str) -> SharedAdapter:
+        """The adapter of that name.
+
+        Raises:
+            InvalidInputError: there is none.
+        """
+        names = [adapter.name for adapter in self.adapters]
+        check_choice(name, "adapter", names)
+        return self.adapters[names.index(name)]
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of the content, 32 hexadecimal digits: equal populations have equal ids."""
+        return hashlib.blake2b(self.to_bytes(), digest_size=16).hexdigest()
+
+    def to_bytes(self) -> bytes:
+        """For `from_bytes`, here or elsewhere."""
+        return encode(self, KIND)
+
+    @classmethod
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> Population:
+        """What `to_bytes` was called on.
+
+        Raises:
+            CodecError: not such bytes, an unknown version, damaged, or impossible values.
+        """
+        return decode(cls, KIND, data)

@@ -1,0 +1,73 @@
+"""The item-to-item table: counted on some users, its form chosen on others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from lorabank.population.counting import PairCounts, count_pairs
+from lorabank.population.ground import Ground
+from lorabank.population.neighbours import ItemToItem
+from lorabank.population.predictor import Predictor
+from lorabank.population.tabling import TableChoice, build_table
+from lorabank.population_config import PopulationConfig
+from lorabank.types.arrays import IntArray
+
+# Rows that a form is chosen on: the differences are large.
+CHOOSING_ROWS = 512
+BACKWARD = (0.0, 1.0)
+NORMALISATIONS = ((1.0, 1.0), (1.0, 0.5))
+SCALES = (0.3, 3.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenTable:
+    """The form that held-out users liked best, the table of the fitted users, and their loss."""
+
+    choice: TableChoice
+    table: ItemToItem
+    loss: float
+
+
+def count(ground: Ground, positions: IntArray, config: PopulationConfig) -> PairCounts:
+    """Over the liked rows at ``positions``."""
+    return count_pairs(
+        ground.rows.user[positions],
+        ground.items(positions),
+        len(ground.pool),
+        reach=config.neighbours.reach,
+        decays=config.neighbours.decays,
+        min_users=config.min_users,
+    )
+
+
+def choose_table(
+    ground: Ground,
+    counts: PairCounts,
+    beside: Predictor,
+    config: PopulationConfig,
+    check: Callable[[], object],
+) -> ChosenTable:
+    """One property after the other, by how much the table helps ``beside`` on held-out users."""
+    positions = ground.stop[:: max(1, len(ground.stop) // CHOOSING_ROWS)]
+
+    def tried(choice: TableChoice) -> ChosenTable:
+        check()
+        table = build_table(counts, choice, config.neighbours)
+        _, loss = beside.beside(table).calibrated(ground, positions, 1e-4)
+        return ChosenTable(choice, table, loss)
+
+    best = tried(TableChoice())
+    for variants in _stages(len(config.neighbours.decays)):
+        for variant in variants(best.choice):
+            candidate = tried(variant)
+            if candidate.loss < best.loss:
+                best = candidate
+    return best
+
+
+def _stages(decays: int) -> Iterator[Callable[[TableChoice], list[TableChoice]]]:
+    yield lambda c: [replace(c, decay=number) for number in range(1, decays)]
+    yield lambda c: [replace(c, backward=share) for share in BACKWARD]
+    yield lambda c: [replace(c, source=s, target=t) for s, t in NORMALISATIONS]
+    yield lambda c: [replace(c, scale=scale) for scale in SCALES]

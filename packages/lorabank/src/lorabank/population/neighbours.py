@@ -1,0 +1,120 @@
+"""Item-to-item: what was liked after what, as a sparse table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabank.errors import InvalidInputError
+from lorabank.numerics.ranges import spread
+from lorabank.types.arrays import FloatArray, IntArray, as_float32, frozen
+from lorabank.types.checks import check_count, check_number
+
+SmallIntArray: TypeAlias = NDArray[np.int32]
+# Elements of one block of gathered neighbours: bounds the memory of `scores`.
+BLOCK = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class ItemToItem:
+    """Compressed sparse rows: row a holds how strongly each item b follows a.
+
+    Attributes:
+        starts: int64 (N + 1,), where each item's row begins.
+        items: int32 (nnz,), the neighbours.
+        weights: float32 (nnz,), > 0.
+        window: how many of a user's last liked items are looked up.
+        decay: weight of an item against the next newer one.
+    """
+
+    starts: IntArray
+    items: SmallIntArray
+    weights: FloatArray
+    window: int
+    decay: float
+
+    def __post_init__(self) -> None:
+        check_count(self.window, "neighbours.window", low=1)
+        check_number(self.decay, "neighbours.decay", low=1e-6, high=1.0)
+        starts, items = self.starts, self.items
+        weights = as_float32(self.weights, "neighbours.weights")
+        fits = starts.dtype == np.int64 and starts.ndim == 1 and len(starts) >= 2
+        fits = fits and starts[0] == 0 and starts[-1] == len(items)
+        if not fits or (np.diff(starts) < 0).any():
+            raise InvalidInputError("neighbours.starts", starts.shape, "row bounds of the table")
+        if items.dtype != np.int32 or items.ndim != 1 or weights.shape != items.shape:
+            raise InvalidInputError("neighbours.items", items.shape, "one int32 per weight")
+        if len(items) and not (items.min() >= 0 and items.max() < len(starts) - 1):
+            raise InvalidInputError("neighbours.items", int(items.max()), "positions in the pool")
+        if (weights <= 0).any():
+            raise InvalidInputError("neighbours.weights", float(weights.min()), "numbers above 0")
+        object.__setattr__(self, "starts", frozen(starts))
+        object.__setattr__(self, "items", frozen(items))
+        object.__setattr__(self, "weights", frozen(weights))
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @cached_property
+    def _lengths(self) -> IntArray:
+        return np.diff(self.starts)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return self.starts.nbytes + self.items.nbytes + self.weights.nbytes
+
+    def scores(self, recent: IntArray, candidates: IntArray | None = None) -> FloatArray:
+        """Decayed sum of the rows of the items that each user liked last.
+
+        Args:
+            recent: (n, k) positions, newest first, padded with -1; the first ``window`` count.
+            candidates: (m,) positions to score, distinct; None means all N.
+
+        Returns:
+            float32 (n, m), >= 0.
+
+        Raises:
+            InvalidInputError: positions outside the table.
+        """
+        recent = np.asarray(recent, np.int64)[:, : self.window]
+        if recent.size and not (recent.min() >= -1 and recent.max() < len(self)):
+            raise InvalidInputError(
+                "recent", int(recent.max()), f"positions in -1..{len(self) - 1}"
+            )
+        column = None if candidates is None else _columns(candidates, len(self))
+        width = len(self) if candidates is None else len(candidates)
+        result = np.empty((len(recent), width), np.float32)
+        step = max(1, BLOCK // max(1, width))
+        for start in range(0, len(recent), step):
+            part = slice(start, start + step)
+            result[part] = self._block(recent[part], column, width)
+        return result
+
+    def _block(self, recent: IntArray, column: IntArray | None, width: int) -> FloatArray:
+        """Gather the rows of all recent items, and add up what falls on the same place."""
+        row, age = np.nonzero(recent >= 0)
+        anchor = recent[row, age]
+        which, place = spread(self.starts[anchor], self._lengths[anchor])
+        values = self.weights[place] * (self.decay ** age.astype(np.float32))[which]
+        target = self.items[place].astype(np.int64)
+        if column is not None:
+            target = column[target]
+            wanted = target >= 0
+            which, target, values = which[wanted], target[wanted], values[wanted]
+        place = row[which] * width + target
+        sums = np.bincount(place, values, minlength=len(recent) * width).astype(np.float32)
+        return sums.reshape(len(recent), width)
+
+
+def _columns(candidates: IntArray, size: int) -> IntArray:
+    """(size,) the column of each candidate, -1 for every other item."""
+    if len(candidates) and not (candidates.min() >= 0 and candidates.max() < size):
+        raise InvalidInputError("candidates", int(candidates.max()), f"positions below {size}")
+    column = np.full(size, -1, np.int64)
+    column[candidates] = np.arange(len(candidates))
+    return column

@@ -1,0 +1,131 @@
+"""An expert in the making: its parts at hand, its weights still to be fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from lorabank.numerics.contrastive import log_sum_exp
+from lorabank.numerics.loglinear import ChoiceEvents, fit_log_linear
+from lorabank.numerics.lora import Matrices, forward
+from lorabank.population.ground import Ground
+from lorabank.population.neighbours import ItemToItem
+from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray
+
+Feature: TypeAlias = Literal["tau", "prior_weight", "bias_weight", "neighbour_weight"]
+START: dict[Feature, float] = {
+    "tau": 4.0,
+    "prior_weight": 1.0,
+    "bias_weight": 1.0,
+    "neighbour_weight": 1.0,
+}
+LOWER: dict[Feature, float] = {
+    "tau": 0.0,
+    "prior_weight": -np.inf,
+    "bias_weight": 0.0,
+    "neighbour_weight": 0.0,
+}
+# Elements of all features of the rows to choose by that may be held instead of made anew.
+HELD = 1 << 26
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictor:
+    """Parts of a log-linear expert.
+
+    Attributes:
+        matrices: of its adapter, or None for the identity.
+        vectors: (N, dim), ``e`` or ``e + v``; None leaves the similarity out.
+        bias: (N,), or None.
+        neighbours: or None.
+        weights: of its features.
+    """
+
+    matrices: Matrices | None
+    vectors: FloatArray | None
+    bias: FloatArray | None = None
+    neighbours: ItemToItem | None = None
+    weights: tuple[float, ...] | None = None
+
+    @property
+    def names(self) -> tuple[Feature, ...]:
+        """Of its features, in the order of its weights."""
+        present: list[tuple[Feature, bool]] = [
+            ("tau", self.vectors is not None),
+            ("prior_weight", True),
+            ("bias_weight", self.bias is not None),
+            ("neighbour_weight", self.neighbours is not None),
+        ]
+        return tuple(name for name, there in present if there)
+
+    def beside(self, neighbours: ItemToItem) -> Predictor:
+        """The same with neighbours, to be calibrated anew."""
+        return replace(self, neighbours=neighbours, weights=None)
+
+    def calibrated(
+        self, ground: Ground, positions: IntArray, tolerance: float = 1e-6
+    ) -> tuple[Predictor, float]:
+        """With the weights of maximum likelihood, and the weighted mean loss there.
+
+        It begins with its own weights, if it has any.
+        """
+        start = self.weights or [START[name] for name in self.names]
+        lower = [LOWER[name] for name in self.names]
+        held = len(positions) * len(ground.pool) * len(self.names) <= HELD
+        events = list(self.events(ground, positions)) if held else None
+        theta, loss = fit_log_linear(
+            lambda: self.events(ground, positions) if events is None else events,
+            start,
+            lower,
+            tolerance=tolerance,
+        )
+        return replace(self, weights=tuple(theta.tolist())), loss
+
+    def events(self, ground: Ground, positions: IntArray) -> Iterator[ChoiceEvents]:
+        """The features of the rows, chunk by chunk."""
+        for part in ground.chunks(positions):
+            yield ChoiceEvents(
+                self._features(ground, part),
+                ground.offered(part),
+                ground.items(part),
+                ground.weights(part),
+            )
+
+    def judge(self, ground: Ground, positions: IntArray) -> tuple[AnyFloatArray, AnyFloatArray]:
+        """(n,) losses and (n,) ranks of the targets, 1 for the best, ties at their middle."""
+        assert self.weights is not None
+        losses, ranks = [np.zeros(0)], [np.zeros(0)]
+        for events in self.events(ground, positions):
+            logits = _logits(events, self.weights)
+            chosen = logits[np.arange(len(logits)), events.targets]
+            losses.append(log_sum_exp(logits) - chosen)
+            better = np.count_nonzero(logits > chosen[:, None], axis=1)
+            equal = np.count_nonzero(logits == chosen[:, None], axis=1)
+            ranks.append(1.0 + better + (equal - 1) / 2.0)
+        return np.concatenate(losses), np.concatenate(ranks)
+
+    def _features(self, ground: Ground, positions: IntArray) -> tuple[AnyFloatArray, ...]:
+        found: list[AnyFloatArray] = []
+        if self.vectors is not None:
+            X = ground.rows.x[positions]
+            Y = X if self.matrices is None else forward(self.matrices, X)[0]
+            found.append(Y @ self.vectors.T)
+        found.append(ground.pool.log_prior)
+        if self.bias is not None:
+            found.append(self.bias)
+        if self.neighbours is not None:
+            recent = ground.recent(positions, self.neighbours.window)
+            scores = self.neighbours.scores(recent)
+            found.append(np.log1p(scores, out=scores))
+        return tuple(found)
+
+
+def _logits(events: ChoiceEvents, weights: Sequence[float]) -> AnyFloatArray:
+    logits = np.zeros(events.offered.shape, np.float32)
+    for weight, feature in zip(weights, events.features, strict=True):
+        logits += np.float32(weight) * feature
+    logits[~events.offered] = -np.inf
+    return logits

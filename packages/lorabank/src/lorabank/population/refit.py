@@ -1,0 +1,94 @@
+"""The last training: what was chosen and proved, on everyone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lorabank.numerics.lora import Matrices
+from lorabank.population.chosen import Chosen
+from lorabank.population.ground import Ground
+from lorabank.population.group_training import TrainedGroup, refining
+from lorabank.population.model import GROUP_PREFIX, SHARED, Expert, Population, SharedAdapter
+from lorabank.population.neighbour_training import count
+from lorabank.population.neighbours import ItemToItem
+from lorabank.population.recorder import Recorder
+from lorabank.population.residual_choice import ResidualTrainer
+from lorabank.population.residuals import Residuals
+from lorabank.population.shared import ChosenRank, Trainer, fresh, schedule_for
+from lorabank.population.tabling import build_table
+from lorabank.population_config import PopulationConfig
+from lorabank.types.space import EmbeddingSpace
+from lorabank.types.weights import Weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refit:
+    """Trains again, as long and as fast as was chosen, with nobody held out.
+
+    With ``PriorConfig.refit`` off only the fitted users are in it, as when it was proved. What no
+    kept expert is made of is left out.
+    """
+
+    ground: Ground
+    config: PopulationConfig
+    trainer: Trainer
+    residual_trainer: ResidualTrainer
+    recorder: Recorder
+
+    def run(self, space: EmbeddingSpace, experts: tuple[Expert, ...], chosen: Chosen) -> Population:
+        """The population of the experts that were kept."""
+        ground = self.ground.with_everyone() if self.trainer.prior.refit else self.ground
+        needed = {expert.adapter for expert in experts if expert.adapter is not None}
+        adapters: list[SharedAdapter] = []
+        residuals: Residuals | None = None
+        if needed:
+            shared = self._shared(ground, chosen.rank)
+            self.recorder.tell("refit", "shared adapter", 0.6)
+            adapters.append(_adapter(SHARED, shared, ground))
+            groups = [group for group in chosen.groups if GROUP_PREFIX + group.id in needed]
+            adapters += [self._group(ground, group, shared) for group in groups]
+            if any(expert.residuals for expert in experts):
+                residuals = self._residuals(ground, shared, chosen)
+        self.recorder.tell("refit", "residuals", 0.9)
+        table = None
+        if any(expert.neighbour_weight for expert in experts):
+            table = self._table(ground, chosen)
+        users = _keys(ground) if adapters or table is not None else ()
+        return Population(
+            space, len(ground.pool), tuple(adapters), residuals, table, experts, users
+        )
+
+    def _shared(self, ground: Ground, chosen: ChosenRank) -> Matrices:
+        start = fresh(chosen.rank, ground.pool.dim, self.trainer.seed)
+        schedule = schedule_for(chosen.rank, self.trainer.prior)
+        users, epochs = ground.split.fit, chosen.trained.epochs
+        return self.trainer.again(ground, start, users, schedule, epochs)
+
+    def _group(self, ground: Ground, group: TrainedGroup, start: Matrices) -> SharedAdapter:
+        """The users behind the shared adapter are behind the group's as well."""
+        users = group.users & ground.split.fit
+        schedule, epochs = refining(self.trainer), group.trained.epochs
+        matrices = self.trainer.again(ground, start, users, schedule, epochs)
+        return _adapter(GROUP_PREFIX + group.id, matrices, ground)
+
+    def _residuals(self, ground: Ground, shared: Matrices, chosen: Chosen) -> Residuals:
+        assert chosen.residuals is not None
+        return self.residual_trainer.again(ground, shared, chosen.residuals)
+
+    def _table(self, ground: Ground, chosen: Chosen) -> ItemToItem:
+        assert chosen.table is not None
+        counts = count(ground, ground.fit, self.config)
+        return build_table(counts, chosen.table.choice, self.config.neighbours)
+
+
+def _adapter(name: str, m: Matrices, ground: Ground) -> SharedAdapter:
+    """The scale is 1: alpha is the rank."""
+    weights = Weights(m.A.astype(np.float32), m.B.astype(np.float32))
+    return SharedAdapter(name, weights, float(weights.rank), "lora", _keys(ground))
+
+
+def _keys(ground: Ground) -> tuple[str, ...]:
+    """Of everyone who is fitted, or whom something was chosen by."""
+    return ground.rows.keys

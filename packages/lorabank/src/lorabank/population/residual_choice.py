@@ -1,0 +1,89 @@
+"""Learning rate and epochs of the residuals, chosen on held-out users."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lorabank.numerics.contrastive import Calibration
+from lorabank.numerics.lora import Matrices
+from lorabank.population.ground import Ground
+from lorabank.population.predictor import Predictor
+from lorabank.population.recorder import Recorder
+from lorabank.population.residual_training import (
+    ResidualLesson,
+    Table,
+    allowed_items,
+    residual_epochs,
+)
+from lorabank.population.residuals import Residuals
+from lorabank.population_config import PopulationConfig
+from lorabank.types.arrays import BoolArray
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenResiduals:
+    """What held-out users liked best, and the calibrated predictor of the fitted users."""
+
+    learning_rate: float
+    epochs: int
+    predictor: Predictor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResidualTrainer:
+    """Trains residuals on a ground, always with the same training logit.
+
+    Attributes:
+        calibration: tau and prior weight of the training logit: the shared adapter's.
+        config: of the population.
+        seed: of minibatches and negatives.
+        check: called between minibatches.
+    """
+
+    calibration: Calibration
+    config: PopulationConfig
+    seed: int
+    check: Callable[[], object]
+
+    def choose(
+        self, ground: Ground, shared: Predictor, recorder: Recorder
+    ) -> ChosenResiduals | None:
+        """Every learning rate, early stopping for each; None if no item has enough users."""
+        assert shared.matrices is not None
+        lesson = self._lesson(ground, shared.matrices, ground.split.fit)
+        if not lesson.allowed.any():
+            return None
+        config, best, best_loss = self.config.residuals, None, np.inf
+        for number, rate in enumerate(config.learning_rates):
+            predictor: Predictor | None = None
+            for epoch, table in enumerate(self._epochs(lesson, rate), start=1):
+                start = predictor or replace(shared, weights=None)
+                predictor, loss = replace(
+                    start, vectors=table.vectors.copy(), bias=table.bias.copy()
+                ).calibrated(ground, ground.some, 1e-4)
+                share = (number + epoch / config.epochs) / len(config.learning_rates)
+                recorder.tell("residuals", f"rate {rate:g}, epoch {epoch}", share, loss)
+                recorder.losses[f"residuals rate={rate:g} epochs={epoch}"] = loss
+                if loss < best_loss:
+                    best, best_loss = ChosenResiduals(rate, epoch, predictor), loss
+        return best
+
+    def again(self, ground: Ground, matrices: Matrices, chosen: ChosenResiduals) -> Residuals:
+        """The same training on all users of the ground's split that are fitted."""
+        lesson = self._lesson(ground, matrices, ground.split.fit)
+        epochs = self._epochs(lesson, chosen.learning_rate)
+        for _ in range(chosen.epochs - 1):
+            next(epochs)
+        return next(epochs).residuals(ground.pool, lesson.allowed)
+
+    def _lesson(self, ground: Ground, matrices: Matrices, users: BoolArray) -> ResidualLesson:
+        positions = ground.liked_rows(users)
+        allowed = allowed_items(ground, positions, self.config.min_users, self.config.residuals)
+        return ResidualLesson(ground, matrices, self.calibration, positions, allowed)
+
+    def _epochs(self, lesson: ResidualLesson, rate: float) -> Iterator[Table]:
+        rng = np.random.default_rng([self.seed, 2])
+        return residual_epochs(lesson, self.config.residuals, rate, rng, self.check)

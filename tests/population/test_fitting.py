@@ -1,0 +1,233 @@
+"""Training of a population: what it learns, what it keeps, and what it never does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.population.worlds import DIM, ITEMS, PRIOR, QUICK, SPACE, World
+
+from lorabank import Feedback, InvalidInputError, ItemPool
+from lorabank.config import ContrastiveConfig, PopulationConfig
+from lorabank.population import (
+    Population,
+    PopulationProgress,
+    PopulationReport,
+    PopulationScorer,
+    collect_rows,
+    fit_population,
+    recent_likes,
+)
+from lorabank.population.ground import make_ground
+
+WORLD = World()
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple[Population, PopulationReport]:
+    return WORLD.fit()
+
+
+def nll_of_new_users(population: Population, name: str) -> float:
+    """Exact, of users who are in nothing."""
+    world = World(users=60, seed=77)
+    rows = world.rows
+    assert rows.items is not None
+    everything = np.arange(len(rows))
+    liked = np.ones(len(rows), np.bool_)
+    recent = recent_likes(rows.user, rows.items, liked, everything, 20)
+    scorer = PopulationScorer(population, WORLD.pool)
+    logits = scorer.logits(name, scorer.transform(name, rows.x), recent).astype(np.float64)
+    logits[rows.earlier_items(everything)] = -np.inf
+    again = np.isinf(logits[everything, rows.items])
+    losses = np.log(np.exp(logits).sum(axis=1)) - logits[everything, rows.items]
+    return float(losses[~again].mean())
+
+
+def test_what_the_text_does_not_tell_is_learned(
+    fitted: tuple[Population, PopulationReport],
+) -> None:
+    population, report = fitted
+    assert population.names[0] == "identity"
+    assert {"neighbours", "shared+residuals", "shared+residuals+neighbours"} <= set(
+        population.names
+    )
+    losses = {name: nll_of_new_users(population, name) for name in population.names}
+    assert losses["shared+residuals"] < losses["identity"] - 0.1
+    assert losses["neighbours"] < losses["identity"] - 0.5
+    assert losses["shared+residuals+neighbours"] < losses["identity"] - 0.5
+    for expert, found in zip(population.experts, report.experts, strict=False):
+        if expert.name == found.name:
+            assert found.nll - report.experts[0].nll == pytest.approx(-expert.gain)
+
+
+def test_the_report_says_what_was_tried_and_why(
+    fitted: tuple[Population, PopulationReport],
+) -> None:
+    population, report = fitted
+    assert report.reason == ""
+    assert report.users == len(WORLD.feedback)
+    assert {e.name for e in report.experts if e.kept} == set(population.names)
+    identity, *others = report.experts
+    assert (identity.parent, identity.evidence) == (None, None)
+    held_out = round(PRIOR.held_out / 2 * report.users)
+    for expert in others:
+        assert expert.evidence is not None
+        assert expert.evidence.lower <= expert.evidence.mean <= expert.evidence.upper
+        assert abs(expert.evidence.users - held_out) < 15, "held-out users alone"
+        assert 0 <= expert.ndcg <= 1
+    assert report.choices["rank"] == 2
+    assert report.choices["residuals.learning_rate"] in QUICK.residuals.learning_rates
+    assert report.seconds.keys() >= {"shared", "residuals", "neighbours", "refit"}
+
+
+def test_the_same_seed_gives_the_same_bits(fitted: tuple[Population, PopulationReport]) -> None:
+    again, _ = WORLD.fit()
+    assert again.to_bytes() == fitted[0].to_bytes()
+    other, _ = WORLD.fit(seed=1)
+    assert other.id != again.id
+
+
+def test_items_without_users_keep_their_vector(fitted: tuple[Population, PopulationReport]) -> None:
+    population, _ = fitted
+    assert population.residuals is not None
+    assert population.residuals.items.max() < ITEMS - 8
+    vectors = population.residuals.item_vectors(WORLD.pool)
+    np.testing.assert_array_equal(vectors[-8:], WORLD.pool.vectors[-8:])
+    assert population.neighbours is not None
+    assert population.neighbours.items.max() < ITEMS - 8
+
+
+def test_everyone_behind_it_is_named(fitted: tuple[Population, PopulationReport]) -> None:
+    assert set(fitted[0].user_keys) == set(WORLD.feedback)
+
+
+def test_too_few_users_leave_the_identity_alone() -> None:
+    few = World(users=12)
+    population, report = few.fit()
+    assert population.names == ("identity",)
+    assert "too few users" in report.reason
+    assert population.user_keys == ()
+    assert Population.from_bytes(population.to_bytes()).id == population.id
+
+
+def test_parts_can_be_switched_off() -> None:
+    config = replace(
+        QUICK,
+        residuals=replace(QUICK.residuals, enabled=False),
+        neighbours=replace(QUICK.neighbours, enabled=False),
+    )
+    population, report = WORLD.fit(config=config)
+    assert population.residuals is None
+    assert population.neighbours is None
+    assert [expert.name for expert in report.experts] == ["identity", "shared"]
+
+
+def test_a_rank_above_the_dimension_counts_as_the_dimension() -> None:
+    off = replace(QUICK.residuals, enabled=False)
+    _, report = WORLD.fit(config=replace(QUICK, ranks=(2, 64), residuals=off))
+    assert {name for name in report.losses if name.startswith("rank")} == {"rank=2", f"rank={DIM}"}
+    best = min((report.losses[f"rank={rank}"], rank) for rank in (2, DIM))
+    assert report.choices["rank"] == best[1]
+
+
+def test_nothing_is_learned_where_there_is_nothing_to_learn() -> None:
+    """Items at random: an expert that is kept must have beaten its parent by luck alone."""
+    world = World()
+    rng = np.random.default_rng(5)
+    for key, [life] in world.feedback.items():
+        items = rng.integers(ITEMS, size=len(life))
+        world.feedback[key] = [Feedback(life.x, items=items)]
+    population, _ = world.fit(contrastive=ContrastiveConfig())
+    assert "shared+residuals" not in population.names
+
+
+def test_groups_are_kept_only_with_proof() -> None:
+    keys = sorted(WORLD.feedback)
+    groups = {"half": keys[::2], "tiny": keys[:5]}
+    _, report = WORLD.fit(groups=groups, prior=replace(PRIOR, refine_epochs=1))
+    names = [expert.name for expert in report.experts]
+    assert "group:tiny" not in names
+    for expert in report.experts:
+        if expert.name.startswith("group:"):
+            assert expert.evidence is not None
+            assert expert.kept == (expert.evidence.lower > 0)
+
+
+class StopError(Exception):
+    """Raised by the test."""
+
+
+def test_it_can_be_cancelled_between_minibatches() -> None:
+    calls = 0
+
+    def check() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 7:
+            raise StopError
+
+    with pytest.raises(StopError):
+        WORLD.fit(check=check)
+    assert calls == 7
+
+
+def test_progress_goes_from_nothing_to_done() -> None:
+    told: list[PopulationProgress] = []
+    WORLD.fit(on_progress=told.append)
+    done = [progress.done for progress in told]
+    assert done == sorted(done)
+    assert (done[0], done[-1]) == (0.0, 1.0)
+    assert {p.stage for p in told} >= {"shared", "residuals", "neighbours", "experts", "refit"}
+    assert sum(p.loss is not None for p in told) >= 6
+
+
+def test_nobody_has_more_rows_than_allowed() -> None:
+    rows = WORLD.rows
+    prior, likes = PRIOR, ContrastiveConfig()
+    ground = make_ground(rows, WORLD.pool, replace(QUICK, max_rows_per_user=3), prior, likes)
+    assert (np.diff(ground.rows.first) == 3).all()
+    for user in range(5):
+        newest = slice(rows.first[user + 1] - 3, rows.first[user + 1])
+        mine = slice(ground.rows.first[user], ground.rows.first[user + 1])
+        assert rows.items is not None
+        assert ground.rows.items is not None
+        np.testing.assert_array_equal(ground.rows.items[mine], rows.items[newest])
+
+
+def test_popularity_does_not_know_the_users_held_out() -> None:
+    ground = make_ground(WORLD.rows, WORLD.pool, QUICK, PRIOR, ContrastiveConfig())
+    counts = np.bincount(ground.items(ground.fit), minlength=ITEMS)
+    np.testing.assert_allclose(ground.pool.log_prior, ItemPool(WORLD.vectors, counts).log_prior)
+    again = ground.with_everyone()
+    np.testing.assert_allclose(again.pool.log_prior, WORLD.pool.log_prior)
+
+
+def test_disliked_rows_are_no_targets() -> None:
+    world = World(users=120)
+    for key, [life] in world.feedback.items():
+        assert life.items is not None
+        reward = np.where(np.arange(len(life)) % 2, 1.0, 0.0)
+        world.feedback[key] = [Feedback(life.x, items=life.items, reward=reward)]
+    ground = make_ground(world.rows, world.pool, QUICK, PRIOR, ContrastiveConfig())
+    assert (ground.rows.reward[ground.fit] == 1).all()
+    recent = ground.recent(ground.fit, 20)
+    assert (np.sort((recent >= 0).sum(axis=1)) <= 8).all()
+    population, report = world.fit()
+    assert report.events == len(world.rows) // 2
+    assert population.names[0] == "identity"
+
+
+def test_feedback_that_does_not_fit_the_pool_is_refused() -> None:
+    rows = WORLD.rows
+    assert rows.items is not None
+    with pytest.raises(InvalidInputError, match="items"):
+        WORLD.fit(rows=replace(rows, items=rows.items + ITEMS))
+    with pytest.raises(InvalidInputError, match="dim"):
+        WORLD.fit(rows=replace(rows, x=rows.x[:, :-1]))
+    feedback = {key: [Feedback(f.x, f.x)] for key, [f] in WORLD.feedback.items()}
+    mse = collect_rows(feedback, "mse")
+    assert mse is not None
+    with pytest.raises(InvalidInputError, match="items"):
+        fit_population(mse, WORLD.pool, PopulationConfig(), space=SPACE)
