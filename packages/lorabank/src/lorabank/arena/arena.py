@@ -94,6 +94,10 @@ class Arena:
         block[half : 2 * half] = weights.B.reshape(half)
         return lease
 
+    def owns(self, lease: Lease) -> bool:
+        """Whether it was leased here."""
+        return lease.belongs_to(self._free)
+
     def group(self, leases: Sequence[Lease]) -> Group:
         """Leases of this arena, ready for several calls.
 

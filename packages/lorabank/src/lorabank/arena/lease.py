@@ -28,7 +28,7 @@ class Lease:
     def __init__(
         self, slab: FloatArray, address: int, slot: int, shape: tuple[int, int], free: list[int]
     ) -> None:
-        """The block at ``address`` of a slab, for (rank, dim); ``free`` gets the slot in the end."""
+        """The block at ``address`` of a slab, for (rank, dim); its slot goes to ``free`` later."""
         self.slot = slot
         self.rank, self.dim = shape
         self._slab = slab

@@ -68,10 +68,11 @@ class Adapters:
         return arena
 
     def settled(self, adapter: Adapter) -> Adapter:
-        """The same adapter with its weights in the arena."""
-        if lease_of(adapter.weights) is not None:
+        """The same adapter with its weights in the arena; a store may keep another's."""
+        arena, lease = self.arena(adapter.rank), lease_of(adapter.weights)
+        if lease is not None and arena.owns(lease):
             return adapter
-        return changed(adapter, weights=self.arena(adapter.rank).put(adapter.weights).weights())
+        return changed(adapter, weights=arena.put(adapter.weights).weights())
 
     async def known(self, user_id: str) -> Adapter | None:
         """As `to_serve`, but None for a user without one."""
