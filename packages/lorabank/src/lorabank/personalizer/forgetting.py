@@ -67,7 +67,7 @@ class Forgetter:
         adapters: what is hot is dropped.
         queue: its deliveries are kept from crossing.
         clock: tells since when.
-        skills_removed: called when skills went, to be rebuilt.
+        rebuild: called when skills went, or the population is to be made again.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class Forgetter:
         adapters: Adapters,
         queue: StoreQueue,
         clock: Clock,
-        skills_removed: Callable[[], None],
+        rebuild: Callable[[], None],
     ) -> None:
         self._engine = engine
         self._store = store
         self._adapters = adapters
         self._queue = queue
         self._clock = clock
-        self._skills_removed = skills_removed
+        self._rebuild = rebuild
 
     async def forget(self, user_id: str) -> ForgetReceipt:
         """See `Personalizer.forget`."""
@@ -97,8 +97,8 @@ class Forgetter:
             self._queue.notify()
         async with self._no_delivery():
             patterns, skills = await forget_in_bank(self._engine, user_id, key)
-            if skills:
-                self._skills_removed()
+            if skills or removed.populations:
+                self._rebuild()
             remaining = await self._store.remains(user_id, key)
             gone = await is_gone_from_bank(self._engine, key)
         verified = remaining.total == 0 and gone
@@ -108,7 +108,7 @@ class Forgetter:
         """Episodes of a user who was forgotten while they were being delivered."""
         _, skills = await forget_in_bank(self._engine, None, key)
         if skills:
-            self._skills_removed()
+            self._rebuild()
 
     @asynccontextmanager
     async def _no_delivery(self) -> AsyncIterator[None]:

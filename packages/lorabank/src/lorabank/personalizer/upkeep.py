@@ -19,7 +19,7 @@ log = get_logger(__name__)
 
 
 class Upkeep:
-    """Background work over a connected bank. Belongs to one event loop."""
+    """Background work over a bank and a population. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -36,13 +36,16 @@ class Upkeep:
 
     def start(self, tasks: TaskGroup, consolidate_every: float | None) -> None:
         """Begin, in ``tasks``."""
-        tasks.start_soon(self._deliver)
-        tasks.start_soon(self._rebuild_skills)
+        if self._engine.has_reasoning_bank():
+            tasks.start_soon(self._deliver)
+        elif not self._engine.trains_populations:
+            return
+        tasks.start_soon(self._rebuild_when_asked)
         if consolidate_every is not None:
             tasks.start_soon(self._consolidate_periodically, consolidate_every)
 
     def rebuild(self) -> None:
-        """Skills were removed: consolidate soon."""
+        """What was learned from many has lost one of them: consolidate soon."""
         self._rebuild.set()
 
     async def drain(self) -> None:
@@ -61,7 +64,7 @@ class Upkeep:
                 log.exception("delivery stopped, it starts again")
                 await self._clock.sleep(PAUSE)
 
-    async def _rebuild_skills(self) -> None:
+    async def _rebuild_when_asked(self) -> None:
         while True:
             await self._rebuild.wait()
             self._rebuild = anyio.Event()
