@@ -90,8 +90,8 @@ class Personalizer:
             fresh_for=fresh_for,
         )
         self._populations = Populations(engine, store, clock, fresh_for=fresh_for)
-        self._queue = StoreQueue(store, self._forget_again)
-        self._upkeep = Upkeep(engine, self._queue, clock, self.consolidate)
+        self._queue = StoreQueue(store, self._forget_again, clock)
+        self._upkeep = Upkeep(engine, store, self._queue, clock, self.consolidate)
         self._forgetter = Forgetter(
             engine, store, self._adapters, self._queue, clock, self._upkeep.rebuild
         )
@@ -175,6 +175,7 @@ class Personalizer:
             finally:
                 if engine.has_reasoning_bank():
                     await personalizer._upkeep.drain()
+                    await personalizer._upkeep.resign()
                 tasks.cancel_scope.cancel()
 
     # ---- what applications call -----------------------------------------------------------
@@ -381,6 +382,7 @@ class Personalizer:
 
         async with self._consolidating:
             self._criteria = criteria or self._criteria
+            owed = await self._store.duties("rebuild", self._clock.wall())
             report = await self._engine.consolidate_adaptation_patterns(
                 self._criteria,
                 experiences=experiences,
@@ -392,6 +394,8 @@ class Personalizer:
                     self._upkeep.rebuild()
             elif self._engine.trains_populations and not read[-1][1]:
                 await self._populations.drop_if_stale()
+            for duty in owed:
+                await self._store.discharge(duty)
             return report
 
     async def stats(self) -> tuple[EngineStats, StoreCounts]:
