@@ -160,6 +160,18 @@ class Adapter:
         """Dimension of inputs and outputs."""
         return self.weights.dim
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays: weights, anchor, trial, and the pending episode's context."""
+        arrays = [self.weights.A, self.weights.B]
+        if self.anchor is not None:
+            arrays += self.anchor.arrays
+        if self.trial is not None:
+            arrays += [m for arm in self.trial.arms for m in (arm.weights.A, arm.weights.B)]
+        if self.pending is not None:
+            arrays.append(self.pending.context)
+        return sum(array.nbytes for array in arrays)
+
     def transform(self, X: ArrayLike, out: FloatArray | None = None) -> FloatArray:
         """Personalise embeddings.
 
