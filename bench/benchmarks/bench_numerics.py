@@ -1,4 +1,5 @@
-"""Time of the numerics: forward of one vector and of a batch, and one update step.
+"""Time of one update step, with and without EWC++, mse and contrastive. `lorabank-bench` has the
+forward pass and the plain step, beside other libraries.
 
     .venv/bin/python -m pytest bench/benchmarks -o python_files='bench_*.py' \
         -o python_functions='bench_*' --benchmark-enable --benchmark-only -n 0
@@ -46,23 +47,6 @@ def rows(n: int, dim: int, seed: int = 1) -> np.ndarray[Any, np.dtype[np.float32
     X = np.random.default_rng(seed).normal(size=(n, dim)).astype(np.float32)
     X /= np.linalg.norm(X, axis=1, keepdims=True)
     return X
-
-
-@dims
-@ranks
-@pytest.mark.benchmark(group="forward")
-def bench_forward_of_one_vector(benchmark: Any, dim: int, rank: int) -> None:
-    benchmark(adapter_of(config_of(dim, rank, "mse")).transform, rows(1, dim)[0])
-
-
-@dims
-@ranks
-@batches
-@pytest.mark.benchmark(group="forward of a batch into out")
-def bench_forward_of_a_batch(benchmark: Any, dim: int, rank: int, batch: int) -> None:
-    X = rows(batch, dim)
-    out = np.empty_like(X)
-    benchmark(adapter_of(config_of(dim, rank, "mse")).transform, X, out=out)
 
 
 def _bench_update(benchmark: Any, config: EngineConfig, feedback: Feedback, pool: ItemPool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from tests.engine.banks import (
     ScriptedBank,
@@ -12,12 +13,8 @@ from tests.engine.banks import (
 )
 from tests.engine.evidence import DEFAULTS, evidence
 
+from lorabank import Adapter, QueryConfig, TrialConfig, user_key
 from lorabank import LoRAPersonalizationEngine as Engine
-from lorabank import (
-    QueryConfig,
-    TrialConfig,
-    user_key,
-)
 
 PATIENT = QueryConfig(budget=5.0)
 
@@ -100,3 +97,21 @@ async def test_a_users_own_trials_are_no_evidence_about_others() -> None:
         _, [other] = await run_updates(engine, await engine.create_adapter("v"), 1)
         assert other.hints.strategy is not None
         assert other.hints.strategy.summary.trials == 6
+
+
+async def test_the_rls_solver_keeps_A_and_carries_its_state_through_bytes() -> None:
+    async with Engine(make_config(solver="rls")) as engine:
+        adapter = await engine.create_adapter("u")
+        A = adapter.A
+        reports = []
+        for seed in range(3):
+            adapter, [report] = await run_updates(engine, adapter, 1, seed)
+            reports.append(report)
+            adapter = Adapter.from_bytes(adapter.to_bytes())
+        np.testing.assert_array_equal(adapter.A, A)
+        assert adapter.rls is not None
+        merged = engine.merge_adapters([adapter, adapter])
+        assert merged.rls is None
+        again, [report] = await run_updates(engine, merged, 1)
+        assert again.rls is not None
+    assert all(report.loss_after < report.loss_before for report in reports)

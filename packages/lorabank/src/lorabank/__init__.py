@@ -11,6 +11,7 @@ from lorabank.config import (
     PriorConfig,
     QueryConfig,
     ReplayConfig,
+    RlsConfig,
     SuccessConfig,
     TrialConfig,
 )
@@ -55,7 +56,7 @@ from lorabank.types.pattern import Match, Outcome, Pattern, TrialOutcome
 from lorabank.types.query import PatternFilter, Query
 from lorabank.types.skill import Consolidation, ConsolidationCriteria, Evidence, Prior, Skill
 from lorabank.types.space import EmbeddingSpace
-from lorabank.types.strategy import ArmEffect, Strategy
+from lorabank.types.strategy import ArmEffect, Estimate, Strategy, TrialSummary
 from lorabank.types.weights import Weights
 
 __version__ = "0.1.0"
@@ -86,6 +87,7 @@ __all__ = [
     "EngineClosedError",
     "EngineConfig",
     "EngineStats",
+    "Estimate",
     "Evidence",
     "EwcConfig",
     "Feedback",
@@ -116,6 +118,7 @@ __all__ = [
     "Ranked",
     "ReasoningBank",
     "ReplayConfig",
+    "RlsConfig",
     "Skill",
     "SkillReport",
     "StandardBank",
@@ -127,6 +130,7 @@ __all__ = [
     "SuccessConfig",
     "TrialConfig",
     "TrialOutcome",
+    "TrialSummary",
     "UnknownBackendError",
     "UpdateReport",
     "UpdateResult",

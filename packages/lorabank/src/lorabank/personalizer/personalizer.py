@@ -13,11 +13,12 @@ import anyio.to_thread
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lorabank.adapter import Adapter
 from lorabank.background import background
 from lorabank.clock import Clock
 from lorabank.config import MEBIBYTE, EngineConfig
 from lorabank.consolidation import ConsolidationReport, Progress
-from lorabank.engine import INLINE_WORK, EngineStats, LoRAPersonalizationEngine, UpdateReport
+from lorabank.engine import EngineStats, LoRAPersonalizationEngine, UpdateReport
 from lorabank.errors import (
     InvalidInputError,
 )
@@ -45,6 +46,9 @@ from lorabank.types.skill import ConsolidationCriteria
 log = get_logger(__name__)
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+# Numbers that are looked at (or multiplied with) in well under the 5 ms for which the event loop
+# may be held up.
+INLINE_NUMBERS = 1 << 20
 
 
 class Personalizer:
@@ -76,6 +80,7 @@ class Personalizer:
         self._store = store
         self._items = items
         self._clock = clock
+        self._threads = anyio.CapacityLimiter(engine.config.worker_threads)
         self._locks = KeyedLocks()
         self._adapters = Adapters(
             engine,
@@ -86,7 +91,6 @@ class Personalizer:
             fresh_for=fresh_for,
         )
         self._populations = Populations(engine, store, clock, fresh_for=fresh_for)
-        self._threads = anyio.CapacityLimiter(engine.config.worker_threads)
         self._queue = StoreQueue(store, self._forget_again)
         self._upkeep = Upkeep(engine, self._queue, clock, self.consolidate)
         self._forgetter = Forgetter(
@@ -206,14 +210,16 @@ class Personalizer:
             StoreError: the store failed.
         """
         check_text(user_id, "user_id")
-        inputs = as_matrix(X, "X", self._engine.config.space.dim)
+        size = as_array(X, "X").size
+        context = await self._run(size, _mean_of, X, self._engine.config.space.dim)
         experts = await self._populations.current()
-        adapter = await self._adapters.to_serve(user_id, inputs.mean(axis=0))
+        adapter = await self._adapters.to_serve(user_id, context)
         if experts is None:
-            return adapter.transform(X)
+            return await self._run(size * adapter.rank, adapter.transform, X)
+        inputs = as_matrix(X, "X", adapter.dim)
         arguments = (adapter, experts, inputs, self._engine.config.mixture)
-        work = inputs.size * adapter.dim
-        return (await self._run(work, mixed_transform, *arguments)).reshape(np.shape(X))
+        served = await self._run(size * adapter.dim, mixed_transform, *arguments)
+        return served.reshape(np.shape(X))
 
     async def forward_many(self, user_ids: Sequence[str], X: ArrayLike) -> FloatArray:
         """Each user's view of an embedding of its own: `transform` of many in one call.
@@ -295,7 +301,7 @@ class Personalizer:
         experts = await self._populations.current()
         adapter = await self._adapters.to_serve(user_id, vector)
         if experts is None:
-            return rank_candidates(adapter, vector, candidates, self._items, k)
+            return await self._rank_alone(adapter, vector, candidates, k)
         given = None if candidates is None else as_array(candidates, "candidates")
         count = len(experts.pool) if given is None else given.size
         work = count * adapter.dim * len(experts.names)
@@ -399,14 +405,29 @@ class Personalizer:
         """Counts of the engine since opening, and of the store."""
         return self._engine.stats(), await self._store.counts()
 
+    async def _rank_alone(
+        self, adapter: Adapter, context: FloatArray, candidates: ArrayLike | None, k: int
+    ) -> list[Ranked]:
+        size = 0 if self._items is None else self._items.vectors.size
+        if candidates is not None:
+            given = as_array(candidates, "candidates")
+            size = given.size * (1 if given.ndim == 2 else len(context))
+        return await self._run(size, rank_candidates, adapter, context, candidates, self._items, k)
+
     async def _run(self, work: int, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
         """Small work stays inline; more goes to a worker thread."""
-        if work <= INLINE_WORK:
+        if work <= INLINE_NUMBERS:
             return function(*arguments)
         return await anyio.to_thread.run_sync(function, *arguments, limiter=self._threads)
 
     async def _forget_again(self, key: str) -> None:
         await self._forgetter.forget_again(key)
+
+
+def _mean_of(X: ArrayLike, dim: int) -> FloatArray:
+    """Stands for what the user likes now, if no more is known."""
+    mean: FloatArray = as_matrix(X, "X", dim).mean(axis=0)
+    return mean
 
 
 @asynccontextmanager
