@@ -48,7 +48,7 @@ from lorabank.hooks import Backend, BankUrl, hookimpl
 from lorabank.kernels import Kernel, list_kernels, open_kernel
 from lorabank.numerics.contrastive import Calibration
 from lorabank.outbox import DeadLetter, DeliveryReport
-from lorabank.personalizer import ForgetReceipt, Personalizer, Ranked
+from lorabank.personalizer import ForgetReceipt, ManyUpdates, Personalizer, Ranked
 from lorabank.protocols import Capability, Embedder, PatternStore, ReasoningBank, StoreStats
 from lorabank.stores import AdapterStore, open_adapter_store
 from lorabank.types.feedback import Feedback, create_adapter_feedback, watch_reward
@@ -105,6 +105,7 @@ __all__ = [
     "LexicalHashingEmbedder",
     "LoRAPersonalizationEngine",
     "LorabankError",
+    "ManyUpdates",
     "Match",
     "MixtureConfig",
     "MixtureReport",

@@ -110,6 +110,7 @@ class Learner:
         key = user_key(user_id, self._engine.config.user_key_secret)
 
         async def commit(updated: Adapter, finished: Pattern | None) -> None:
+            updated = self._adapters.settled(updated)
             revision = await self._store.commit(
                 Change(
                     adapter=updated,

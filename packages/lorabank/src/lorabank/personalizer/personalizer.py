@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from lorabank.adapter import Adapter
 from lorabank.background import background
 from lorabank.clock import Clock
-from lorabank.config import EngineConfig
+from lorabank.config import MEBIBYTE, EngineConfig
 from lorabank.consolidation import ConsolidationReport, Progress
 from lorabank.engine import EngineStats, LoRAPersonalizationEngine, UpdateReport
 from lorabank.errors import (
@@ -29,6 +29,7 @@ from lorabank.personalizer.courier import StoreQueue
 from lorabank.personalizer.forgetting import Forgetter
 from lorabank.personalizer.learner import Learner
 from lorabank.personalizer.locks import KeyedLocks
+from lorabank.personalizer.many import ManyUpdates, ManyUsers
 from lorabank.personalizer.populations import Populations
 from lorabank.personalizer.ranking import Ranked, as_recent, rank_candidates, rank_mixed
 from lorabank.personalizer.receipt import ForgetReceipt
@@ -65,11 +66,13 @@ class Personalizer:
         clock: Clock,
         *,
         hot_adapters: int,
+        hot_bytes: int,
         fresh_for: float,
         concurrency: int,
         patience: float,
     ) -> None:
         check_count(hot_adapters, "hot_adapters", low=1)
+        check_count(hot_bytes, "hot_bytes", low=1)
         check_number(fresh_for, "fresh_for", low=0.0)
         check_count(concurrency, "concurrency", low=1)
         check_positive(patience, "patience")
@@ -77,12 +80,18 @@ class Personalizer:
         self._store = store
         self._items = items
         self._clock = clock
-        self._threads = anyio.CapacityLimiter(engine.config.worker_threads)
         self._locks = KeyedLocks()
-        self._adapters = Adapters(engine, store, clock, capacity=hot_adapters, fresh_for=fresh_for)
+        self._adapters = Adapters(
+            engine,
+            store,
+            clock,
+            capacity=hot_adapters,
+            max_bytes=hot_bytes,
+            fresh_for=fresh_for,
+        )
         self._populations = Populations(engine, store, clock, fresh_for=fresh_for)
-        self._queue = StoreQueue(store, self._forget_again)
-        self._upkeep = Upkeep(engine, self._queue, clock, self.consolidate)
+        self._queue = StoreQueue(store, self._forget_again, clock)
+        self._upkeep = Upkeep(engine, store, self._queue, clock, self.consolidate)
         self._forgetter = Forgetter(
             engine, store, self._adapters, self._queue, clock, self._upkeep.rebuild
         )
@@ -97,6 +106,8 @@ class Personalizer:
             patience=patience,
             queued=self._queue.notify,
         )
+        self._threads = anyio.CapacityLimiter(engine.config.worker_threads)
+        self._many = ManyUsers(self._adapters, self._learner, self._threads, concurrency)
         self._consolidating = anyio.Lock()
         self._criteria: ConsolidationCriteria | None = None
 
@@ -111,6 +122,7 @@ class Personalizer:
         items: ItemPool | None = None,
         clock: Clock | None = None,
         hot_adapters: int = 10_000,
+        hot_bytes: int = 256 * MEBIBYTE,
         fresh_for: float = 5.0,
         concurrency: int = 256,
         patience: float = 30.0,
@@ -123,7 +135,8 @@ class Personalizer:
             bank: a bank URL, a bank that the caller closes, or None.
             items: the pool of items.
             clock: where time comes from.
-            hot_adapters: adapters kept in memory.
+            hot_adapters, hot_bytes: adapters kept in memory, and bytes that they take, at most;
+                whichever is reached first. An adapter with a trial takes many times its weights.
             fresh_for: seconds by which `transform` and `rank` may lag behind what *other*
                 processes have stored, at most; this process's own updates are seen at once.
             concurrency: updates under way at once; more callers wait for their turn.
@@ -149,6 +162,7 @@ class Personalizer:
                 items,
                 clock,
                 hot_adapters=hot_adapters,
+                hot_bytes=hot_bytes,
                 fresh_for=fresh_for,
                 concurrency=concurrency,
                 patience=patience,
@@ -161,6 +175,7 @@ class Personalizer:
             finally:
                 if engine.has_reasoning_bank():
                     await personalizer._upkeep.drain()
+                    await personalizer._upkeep.resign()
                 tasks.cancel_scope.cancel()
 
     # ---- what applications call -----------------------------------------------------------
@@ -206,6 +221,54 @@ class Personalizer:
         arguments = (adapter, experts, inputs, self._engine.config.mixture)
         served = await self._run(size * adapter.dim, mixed_transform, *arguments)
         return served.reshape(np.shape(X))
+
+    async def forward_many(self, user_ids: Sequence[str], X: ArrayLike) -> FloatArray:
+        """Each user's view of an embedding of its own: `transform` of many in one call.
+
+        With a population, it is one call for each all the same: the experts have to be mixed.
+
+        Args:
+            user_ids: n of them; one may come several times.
+            X: (n, dim); row i is seen by user i.
+
+        Returns float32 (n, dim), to the bit what `transform` gives with a compiled kernel, and
+        within float32 with numpy.
+
+        Raises:
+            InvalidInputError: as for `transform`, or not as many users as rows.
+            StoreError: the store failed.
+        """
+        inputs = as_matrix(X, "X", self._engine.config.space.dim)
+        if isinstance(user_ids, str) or len(user_ids) != len(inputs):
+            raise InvalidInputError("user_ids", user_ids, f"one for each of {len(inputs)} rows")
+        for user_id in user_ids:
+            check_text(user_id, "user_ids")
+        if await self._populations.current() is None:
+            return await self._many.forward(user_ids, inputs)
+        out = np.empty_like(inputs)
+        for row, user_id in enumerate(user_ids):
+            out[row] = await self.transform(user_id, inputs[row])
+        return out
+
+    async def update_many(self, feedback: Mapping[str, Feedback]) -> ManyUpdates:
+        """`learn` for many users, each committed as there; commits share the store's transactions.
+
+        Users are independent: a feedback that can't be learned, or a fault of the store, changes
+        nothing for its own user and is told in ``failed``. If this is cancelled, each user's
+        feedback was learned entirely or not at all.
+
+        Raises:
+            InvalidInputError: something is not a user id with a `Feedback` of the right dimension;
+                nothing was changed for anybody.
+        """
+        dim = self._engine.config.space.dim
+        for user_id, batch in feedback.items():
+            check_text(user_id, "user_id")
+            if not isinstance(batch, Feedback):
+                raise InvalidInputError(f"feedback[{user_id!r}]", batch, "a Feedback")
+            if batch.dim != dim:
+                raise InvalidInputError(f"feedback[{user_id!r}]", batch.x.shape, f"dim {dim}")
+        return await self._many.update(feedback)
 
     async def rank(
         self,
@@ -326,6 +389,7 @@ class Personalizer:
 
         async with self._consolidating:
             self._criteria = criteria or self._criteria
+            owed = await self._store.duties("rebuild", self._clock.wall())
             report = await self._engine.consolidate_adaptation_patterns(
                 self._criteria,
                 experiences=experiences,
@@ -337,6 +401,8 @@ class Personalizer:
                     self._upkeep.rebuild()
             elif self._engine.trains_populations and not read[-1][1]:
                 await self._populations.drop_if_stale()
+            for duty in owed:
+                await self._store.discharge(duty)
             return report
 
     async def stats(self) -> tuple[EngineStats, StoreCounts]:
@@ -366,6 +432,20 @@ def _mean_of(X: ArrayLike, dim: int) -> FloatArray:
     """Stands for what the user likes now, if no more is known."""
     mean: FloatArray = as_matrix(X, "X", dim).mean(axis=0)
     return mean
+
+
+def _mean(rows: FloatArray) -> FloatArray:
+    """Stands for what the user likes now, if no more is known."""
+    mean: FloatArray = rows.mean(axis=0)
+    return mean
+
+
+def _numbers(candidates: ArrayLike | None, items: ItemPool | None, dim: int) -> int:
+    """How many numbers the candidates' vectors have."""
+    if candidates is None:
+        return 0 if items is None else items.vectors.size
+    given = as_array(candidates, "candidates")
+    return given.size * (1 if given.ndim == 2 else dim)
 
 
 @asynccontextmanager
