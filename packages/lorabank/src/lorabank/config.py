@@ -35,6 +35,7 @@ __all__ = [
     "QueryConfig",
     "ReplayConfig",
     "ResidualConfig",
+    "RlsConfig",
     "SuccessConfig",
     "TrialConfig",
 ]

@@ -100,7 +100,7 @@ def _prepare_known(
     hits, rows = field.hits, np.arange(len(items))
     target, logits = scores.logits[:, rows, field.column], scores.logits
     logits -= field.correction
-    logits[:, hits] = -np.inf
+    logits[:, rows, field.column] = -np.inf
     losses = row_losses(target, logits, liked)
     V, offset = scores.vectors, scores.offset
     calibration = Calibration(experts.base_tau, 1.0)

@@ -116,13 +116,16 @@ def adapt(
     started = timer()
     here = Matrices(adapter.A, adapter.B, adapter.scale)
     experts, mixture = _mix(adapter, batch, here, mixing, config)
+    arriving = None if mixture is None else mixture.losses[-1]
     identity_loss = batch.identity_loss()
     rls = None
     if config.solver == "rls":
         anchor, drift, pull = None, False, None
         descent, rls = solve(adapter, batch, here, config.rls)
     else:
-        anchor, drift, pull, descent = _learn(adapter, batch, here, decision, config, identity_loss)
+        anchor, drift, pull, descent = _learn(
+            adapter, batch, here, decision, config, identity_loss, arriving
+        )
     learned = timer()
     finished = _finish(adapter, batch, descent.loss_before, identity_loss, config)
     trial = None
@@ -181,12 +184,13 @@ def _learn(
     decision: Decision,
     config: EngineConfig,
     identity_loss: float,
+    arriving: float | None,
 ) -> tuple[Anchor | None, bool, Pull | None, Descent]:
     """The drift test needs the loss that arrives, and the descent needs the anchor after it."""
     if config.defaults.ewc_strength == 0:
         return None, False, None, descend(batch, here, decision.hyperparameters, None)
     anchor = adapter.anchor or first_anchor(adapter.weights, adapter.objective)
-    excess = batch.loss(here) - identity_loss
+    excess = (batch.loss(here) if arriving is None else arriving) - identity_loss
     anchor, drift = watch_for_drift(anchor, excess, len(batch), adapter.weights, config.ewc)
     pull = Pull.of(anchor, adapter.scale, adapter.objective)
     return anchor, drift, pull, descend(batch, here, decision.hyperparameters, pull)

@@ -223,29 +223,35 @@ class LoRAPersonalizationEngine:
         """The population's experts bound to the pool of items, or None."""
         return self._experts
 
+    @property
+    def takes_populations(self) -> bool:
+        """Whether this engine has what it takes: the contrastive objective, and a pool of items."""
+        contrastive = self.config.objective == "contrastive" and self._items is not None
+        return contrastive and self.config.mixture.enabled
+
+    @property
+    def trains_populations(self) -> bool:
+        """Whether consolidation makes them: it takes them, and ``config.population.enabled``."""
+        return self.takes_populations and self.config.population.enabled
+
     async def use_population(self, population: Population | None) -> None:
         """Serve and update every user with these experts from now on; None: with none.
 
-        With ``config.mixture.enabled=False`` it is checked, and then left unused. Updates in
-        flight finish with the population that they began with.
+        Updates in flight finish with the population that they began with.
 
         Raises:
-            InvalidInputError: it is of another space or pool, or the objective is not
-                "contrastive".
+            InvalidInputError: it is of another space or pool, or the engine takes none.
             EngineClosedError: the engine is not open.
         """
         self._require_open()
         if population is None:
             self._experts = None
             return
-        if self.config.objective != "contrastive" or self._items is None:
-            raise InvalidInputError(
-                "population", self.config.objective, "the contrastive objective with items="
-            )
+        if not self.takes_populations or self._items is None:
+            expected = "the contrastive objective, items=, and config.mixture.enabled"
+            raise InvalidInputError("population", self.config.objective, expected)
         if population.space != self.config.space:
             raise InvalidInputError("population", str(population.space), str(self.config.space))
-        if not self.config.mixture.enabled:
-            return
         arguments = (population, self._items, self.config.mixture)
         self._experts = await anyio.to_thread.run_sync(
             BoundExperts, *arguments, limiter=self._threads
@@ -344,8 +350,9 @@ class LoRAPersonalizationEngine:
         """Remove a user here and in the bank: replay, episodes on their way, patterns, skills.
 
         Skills that the user is in are removed whole; consolidation makes them anew without the
-        user. Returns how many patterns went. The caller drops the adapter itself, and starts no
-        more updates of this user before.
+        user. So it does the population, which goes on being used until then. Returns how many
+        patterns went. The caller drops the adapter itself, and starts no more updates of this
+        user before.
 
         Raises:
             BankError: the bank could not do it; the local part is done.
@@ -413,32 +420,40 @@ class LoRAPersonalizationEngine:
         here, on the experience replay, in a worker thread, and kept only if it beats its parent
         on held-out users. Cancelling it leaves the skills that are stored by then.
 
+        Where the pool of items is known, what all users share is trained as well: without a bank
+        that alone. It is in the report and not used yet: with `use_population` an adapter stands
+        on what is shared, and `Adapter.transform` alone is no longer what the user is served.
+        `Personalizer` does both.
+
         Args:
             criteria: when a group counts; None means the defaults.
             experiences: asked for each (hashed) user's feedback to train on; None means this
                 engine's replay.
             on_progress: called in the event loop after each epoch of a skill's training.
-            on_population: the same for what is shared by all users where the pool of items is
-                known; the result is in the report, and the caller keeps it.
+            on_population: the same for what all users share; the result is in the report.
 
         Raises:
-            BankError: no bank is connected, or it failed.
+            BankError: the bank failed; or none is connected, and there is nothing to share.
         """
         self._require_open()
-        connection = self._connection
-        if connection is None:
+        connection, source = self._connection, experiences or self._experiences
+        if connection is not None:
+            connection.begin_update()
+            try:
+                report = await self._consolidator.run(
+                    connection.bank,
+                    criteria or ConsolidationCriteria(),
+                    source,
+                    on_progress,
+                    on_population,
+                )
+            finally:
+                connection.end_update()
+        elif self.trains_populations:
+            report = await self._consolidator.share(source, on_population)
+        else:
             raise BankError("no bank is connected: call connect_reasoning_bank first")
-        connection.begin_update()
-        try:
-            return await self._consolidator.run(
-                connection.bank,
-                criteria or ConsolidationCriteria(),
-                experiences or self._experiences,
-                on_progress,
-                on_population,
-            )
-        finally:
-            connection.end_update()
+        return report
 
     def stats(self) -> EngineStats:
         """Counts since the engine was opened."""
@@ -528,7 +543,7 @@ class LoRAPersonalizationEngine:
         with scope:
             while True:
                 await self._clock.sleep(pause)
-                if self._connection is None:
+                if self._connection is None and not self.trains_populations:
                     continue
                 try:
                     await self.consolidate_adaptation_patterns()

@@ -6,6 +6,7 @@ import numpy as np
 
 from lorabank.adaptation.mixing import OWN, Scores
 from lorabank.config import MixtureConfig
+from lorabank.numerics.lora import forward
 from lorabank.population import Expert, Population, PopulationScorer
 from lorabank.types.arrays import FloatArray, IntArray
 from lorabank.types.items import ItemPool
@@ -39,7 +40,8 @@ class BoundExperts:
         self.base = _best(self.experts)
         self.prior = _prior(self.experts, self.base, config.prior_events)
         self.base_tau = self.base_expert.tau
-        self._by_adapter = list({expert.adapter: expert for expert in self.experts}.values())
+        self._matrices = {adapter.name: adapter.matrices for adapter in population.adapters}
+        self._adapters = list(dict.fromkeys(expert.adapter for expert in self.experts))
         self._constant = self._constants()
 
     @property
@@ -54,14 +56,21 @@ class BoundExperts:
 
     def base_output(self, X: FloatArray) -> FloatArray:
         """See `Experts.base_output`."""
-        return self.scorer.transform(self.base_expert.name, X)
+        return self.output(self.base_expert.adapter, X)
+
+    def output(self, adapter: str | None, X: FloatArray) -> FloatArray:
+        """What a shared adapter makes of contexts (n, dim); None leaves them as they are."""
+        if adapter is None:
+            return X
+        Y: FloatArray = forward(self._matrices[adapter], X)[0]
+        return Y
 
     def score(self, X: FloatArray, recent: IntArray, candidates: IntArray | None) -> Scores:
         """See `Experts.score`. What experts have in common is computed once."""
         logits = np.repeat(_chosen(self._constant.T, candidates).T[:, None], len(X), axis=1)
         self._add_neighbours(logits, recent, candidates)
         offset = logits[self.base].copy()
-        outputs = {e.adapter: self.scorer.transform(e.name, X) for e in self._by_adapter}
+        outputs = {adapter: self.output(adapter, X) for adapter in self._adapters}
         for residuals, table in ((False, self.pool.vectors), (True, self.item_vectors)):
             places = [k for k, e in enumerate(self.experts) if e.tau and e.residuals is residuals]
             if places:

@@ -12,6 +12,7 @@ from lorabank.config import MixtureConfig
 from lorabank.experts.bound import BoundExperts
 from lorabank.numerics.contrastive import log_sum_exp
 from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray
+from lorabank.types.mixture import ExpertState
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,9 @@ class ExpertWeights:
         return "\n".join(lines + [f"{weight:6.1%}  {name}" for weight, name in pairs])
 
 
-def trust(adapter: Adapter, experts: BoundExperts, config: MixtureConfig) -> ExpertWeights:
-    """The weights that this adapter's user is served with."""
-    mixture = mixture_of(adapter.experts, experts, config)
+def trust(state: ExpertState | None, experts: BoundExperts, config: MixtureConfig) -> ExpertWeights:
+    """The weights that the user of an adapter in this state is served with."""
+    mixture = mixture_of(state, experts, config)
     return ExpertWeights(experts.names, mixture.served, mixture.observed)
 
 
@@ -68,7 +69,7 @@ def mixed_log_probabilities(
     scores = experts.score(X, newest, positions)
     tau = np.float32(experts.base_tau)
     own = scores.offset[0] + tau * (scores.vectors @ adapter.transform(scores.X)[0])
-    mixed = _mix(np.vstack([scores.logits[:, 0], own]), trust(adapter, experts, config))
+    mixed = _mix(np.vstack([scores.logits[:, 0], own]), trust(adapter.experts, experts, config))
     return mixed if places is None else mixed[places]
 
 
@@ -85,7 +86,7 @@ def mixed_vector_log_probabilities(
     """
     outputs = _outputs(adapter, experts, context[None, :])
     logits = [np.float32(tau) * (vectors @ y[0]) for tau, y in outputs]
-    return _mix(np.stack(logits), trust(adapter, experts, config))
+    return _mix(np.stack(logits), trust(adapter.experts, experts, config))
 
 
 def mixed_transform(
@@ -97,7 +98,7 @@ def mixed_transform(
     is the mean of the experts' outputs with the weights ``w_k tau_k``. Popularity, biases and
     neighbours are not in it.
     """
-    weights = trust(adapter, experts, config).weights
+    weights = trust(adapter.experts, experts, config).weights
     total, mean = 0.0, np.zeros_like(X)
     for k, (tau, Y) in enumerate(_outputs(adapter, experts, X)):
         total += weights[k] * tau
@@ -119,5 +120,5 @@ def _outputs(
     adapter: Adapter, experts: BoundExperts, X: FloatArray
 ) -> list[tuple[float, FloatArray]]:
     """(tau, output) of every expert, the user's own chain last."""
-    found = [(e.tau, experts.scorer.transform(e.name, X)) for e in experts.experts]
+    found = [(e.tau, experts.output(e.adapter, X)) for e in experts.experts]
     return [*found, (experts.base_tau, adapter.transform(experts.base_output(X)))]

@@ -110,9 +110,10 @@ class Mixed:
 
     def log_probabilities(self, view: View, rows: IntArray, own: FloatArray) -> FloatArray:
         """(K, m, N) of each expert over what was on offer, the own chain last."""
-        scores = self.experts.score(view.events.x[rows], view.recent[rows], None)
-        chain = scores.offset + np.float32(self.experts.base_tau) * (own @ scores.vectors.T)
-        logs = np.concatenate([scores.logits, chain[None]])
+        recent = view.recent[rows]
+        shared = self.experts.score(view.events.x[rows], recent, None).logits
+        name = self.experts.base_expert.name
+        logs = np.concatenate([shared, self.experts.scorer.logits(name, own, recent)[None]])
         for k in range(len(logs)):
             view.mask(rows, logs[k])
             logs[k] -= log_sum_exp(logs[k])[:, None]
