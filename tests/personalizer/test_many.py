@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import anyio
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from tests.personalizer.stores import ScriptedStore, batch
 
 from lorabank import EmbeddingSpace, EngineConfig, Feedback, ItemPool, TrialConfig
 from lorabank.adapter import Adapter
+from lorabank.arena import Arena
 from lorabank.errors import InvalidInputError, StoreError, StoreUnavailableError
 from lorabank.personalizer import Personalizer
 from lorabank.personalizer.hot import OBJECTS
@@ -185,16 +188,21 @@ async def test_served_and_updated_weights_live_in_the_arena_until_they_are_dropp
         adapter: Adapter = await p._adapters.to_serve(USERS[0], np.ones(DIM, np.float32))
         arena = p._adapters.arena(adapter.rank)
         before = adapter.A.copy(), adapter.B.copy()
-        assert len(arena) <= 6
+        await let_go(arena)
         await p.forward_many(USERS, rows(len(USERS)))
         await p.update_many({user: batch(i) for i, user in enumerate(USERS)})
         assert (before[0] == adapter.A).all()
         assert (before[1] == adapter.B).all()
-        assert len(arena) <= 6
-        await p.forget(USERS[-1])
-        await p.forget(USERS[-2])
-        assert len(arena) <= 6
+        await let_go(arena)
     assert isinstance(adapter, Adapter)
+
+
+async def let_go(arena: Arena) -> None:
+    """Five hot ones and one that is held, once everybody else has let go."""
+    with anyio.fail_after(10):
+        while len(arena) > 6:
+            await anyio.lowlevel.checkpoint()
+            gc.collect()
 
 
 async def test_a_pool_is_used_as_by_learn() -> None:

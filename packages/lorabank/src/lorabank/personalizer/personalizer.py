@@ -225,6 +225,8 @@ class Personalizer:
     async def forward_many(self, user_ids: Sequence[str], X: ArrayLike) -> FloatArray:
         """Each user's view of an embedding of its own: `transform` of many in one call.
 
+        With a population, it is one call for each all the same: the experts have to be mixed.
+
         Args:
             user_ids: n of them; one may come several times.
             X: (n, dim); row i is seen by user i.
@@ -241,7 +243,12 @@ class Personalizer:
             raise InvalidInputError("user_ids", user_ids, f"one for each of {len(inputs)} rows")
         for user_id in user_ids:
             check_text(user_id, "user_ids")
-        return await self._many.forward(user_ids, inputs)
+        if await self._populations.current() is None:
+            return await self._many.forward(user_ids, inputs)
+        out = np.empty_like(inputs)
+        for row, user_id in enumerate(user_ids):
+            out[row] = await self.transform(user_id, inputs[row])
+        return out
 
     async def update_many(self, feedback: Mapping[str, Feedback]) -> ManyUpdates:
         """`learn` for many users, each committed as there; commits share the store's transactions.

@@ -39,8 +39,10 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def open_sqlite_store(path: str, replay: ReplayConfig) -> AsyncIterator[SqliteAdapterStore]:
-    """Open or create the file; several processes may share it.
+async def open_sqlite_store(
+    path: str, replay: ReplayConfig, *, half: bool = False
+) -> AsyncIterator[SqliteAdapterStore]:
+    """Open or create the file; several processes may share it. ``half``: weights in float16.
 
     Raises:
         StoreError: damaged, read-only, or of another kind or version.
@@ -48,7 +50,7 @@ async def open_sqlite_store(path: str, replay: ReplayConfig) -> AsyncIterator[Sq
     reading, writing = await anyio.to_thread.run_sync(_connect, path)
     keeper = writes.ReplayKeeper(replay)
     writer = Writer(writing, path, keeper.tidy)
-    store = SqliteAdapterStore(reading, writer, keeper, replay, path)
+    store = SqliteAdapterStore(reading, writer, keeper, replay, path, half=half)
     try:
         async with background() as tasks:
             tasks.start_soon(writer.run)
@@ -73,7 +75,10 @@ class SqliteAdapterStore:
         keeper: writes.ReplayKeeper,
         replay: ReplayConfig,
         path: str,
+        *,
+        half: bool = False,
     ) -> None:
+        self._half = half
         self._reading = reading
         self._writer = writer
         self._keeper = keeper
@@ -194,7 +199,7 @@ class SqliteAdapterStore:
 
     def _prepare(self, change: Change) -> Write:
         """A change as bytes, made in the writing thread."""
-        record = change_record(change, self._replay)
+        record = change_record(change, self._replay, self._half)
         return partial(writes.write_change, change=record, replay=self._keeper)
 
     def _disconnect_now(self) -> None:
