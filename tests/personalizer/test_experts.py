@@ -425,3 +425,16 @@ async def test_an_engine_refuses_a_population_that_does_not_fit() -> None:
             with pytest.raises(InvalidInputError, match=r"p(opulation|ool)"):
                 await engine.use_population(population)
             assert engine.population is None
+
+
+async def test_many_users_of_a_population_are_served_as_each_is(store_url: str) -> None:
+    async with open_adapter_store(store_url) as store:
+        await put(store, make_population(), "bob")
+        async with Personalizer.open(config_of(), store=store, items=POOL) as p:
+            await learn(p, "ada", 3)
+            asked = ["ada", "new", "ada"]
+            X = np.random.default_rng(1).normal(size=(3, DIM)).astype(np.float32)
+            found = await p.forward_many(asked, X)
+            for row, user in enumerate(asked):
+                assert (found[row] == await p.transform(user, X[row])).all()
+                assert (found[row] != X[row]).any()

@@ -84,7 +84,7 @@ def run(
         decay=settings.decay,
         most=settings.events_per_user,
     )
-    workshop = Workshop(ground)
+    workshop = Workshop(ground, tell)
     chosen = [method for method in methods if dataset.clock or not method.clock]
     outcomes: dict[str, Outcome] = {}
     served: dict[str, Served] = {}

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from lorabank.kernels.protocol import Slabs
 from lorabank.types.arrays import Float64Array, FloatArray, IntArray
 
+_NATIVE = {kind: np.dtype(kind) for kind in (np.float32, np.float64, np.int64)}
+
 
 def check_output(
     array: FloatArray,
@@ -97,9 +99,13 @@ def check_exactly(array: NDArray[Any], dtype: type, shape: tuple[int, ...]) -> N
     Raises:
         TypeError, ValueError: it is not.
     """
+    flags = array.flags
+    sound = flags.c_contiguous and flags.aligned
+    if sound and array.dtype is _NATIVE[dtype] and array.shape == shape and array.size:
+        return
     if array.dtype != dtype:
         raise TypeError(f"an array of {array.dtype}, expected {np.dtype(dtype)}")
     if array.shape != shape or array.size == 0:
         raise ValueError(f"an array of shape {array.shape}, expected {shape}")
-    if not array.flags.c_contiguous or not array.flags.aligned:
+    if not sound:
         raise ValueError("an array that is not contiguous and aligned")

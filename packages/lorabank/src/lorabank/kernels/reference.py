@@ -47,7 +47,8 @@ class NumpyKernel:
         check_output(out, X.shape, (A, B, X))
         with np.errstate(all="ignore"):
             H = X @ A.T
-            if not np.isfinite(H).all():
+            # A finite sum of squares has finite terms.
+            if not (math.isfinite(np.vdot(H, H)) or np.isfinite(H).all()):
                 return False
             H *= float(scale)
             np.matmul(H, B.T, out=out)

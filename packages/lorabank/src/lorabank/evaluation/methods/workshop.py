@@ -19,6 +19,7 @@ from lorabank.evaluation.methods.shared import (
     similar_groups,
     train,
 )
+from lorabank.evaluation.sources.table import OnProgress
 from lorabank.population import Population
 from lorabank.population.model import GROUP_PREFIX, SHARED
 
@@ -30,12 +31,13 @@ class Workshop:
 
     Attributes:
         ground: past users.
+        tell: progress of what takes long.
         used: names of what was asked for since this was last cleared.
         seconds: of one core, that each thing took to make.
     """
 
-    def __init__(self, ground: Ground) -> None:
-        self.ground = ground
+    def __init__(self, ground: Ground, tell: OnProgress = lambda *_: None) -> None:
+        self.ground, self.tell = ground, tell
         self.used: set[str] = set()
         self.seconds: dict[str, float] = {}
         self._made: dict[str, Any] = {}
@@ -85,7 +87,7 @@ class Workshop:
     def _full(self) -> Population:
         config, prior = self._plan
         groups = None if self.ground.settings.quick else similar_groups(self.ground)
-        return train(self.ground, config, prior, groups=groups)[0]
+        return train(self.ground, config, prior, groups=groups, tell=self.tell)[0]
 
     def _plain(self) -> Population:
         config, prior = self._plan
@@ -99,14 +101,16 @@ class Workshop:
             **{f"random-{k}": v for k, v in random_groups(self.ground).items()},
         }
         longer = replace(prior, epochs=2 * prior.epochs)
-        return train(self.ground, plain, longer, groups=groups)[0]
+        return train(self.ground, plain, longer, groups=groups, tell=self.tell)[0]
 
     def _shuffled(self) -> Population:
         config, prior = self._plan
         rates = replace(config.residuals, learning_rates=config.residuals.learning_rates[:1])
         config = replace(config, residuals=rates)
         prior = replace(prior, epochs=max(1, prior.epochs // 2))
-        return train(self.ground, config, prior, items=shuffled_items(self.ground))[0]
+        return train(self.ground, config, prior, items=shuffled_items(self.ground), tell=self.tell)[
+            0
+        ]
 
     def _once(self, name: str, make: Callable[[], Made]) -> Made:
         self.used.add(name)
