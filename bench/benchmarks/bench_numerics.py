@@ -1,4 +1,5 @@
-"""Time of the numerics: forward of one vector and of a batch, and one update step.
+"""Time of one update step, with and without EWC++, mse and contrastive. `lorabank-bench` has the
+forward pass and the plain step, beside other libraries.
 
     .venv/bin/python -m pytest bench/benchmarks -o python_files='bench_*.py' \
         -o python_functions='bench_*' --benchmark-enable --benchmark-only -n 0
@@ -6,6 +7,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 
 from lorabank.adaptation.step import Decision, adapt, prepare
 from lorabank.adapter import Adapter, Objective
-from lorabank.config import EngineConfig
+from lorabank.config import EngineConfig, RlsConfig
 from lorabank.numerics.lora import initial_matrices
 from lorabank.types.feedback import Feedback
 from lorabank.types.hyperparameters import Hyperparameters
@@ -48,23 +50,6 @@ def rows(n: int, dim: int, seed: int = 1) -> np.ndarray[Any, np.dtype[np.float32
     return X
 
 
-@dims
-@ranks
-@pytest.mark.benchmark(group="forward")
-def bench_forward_of_one_vector(benchmark: Any, dim: int, rank: int) -> None:
-    benchmark(adapter_of(config_of(dim, rank, "mse")).transform, rows(1, dim)[0])
-
-
-@dims
-@ranks
-@batches
-@pytest.mark.benchmark(group="forward of a batch into out")
-def bench_forward_of_a_batch(benchmark: Any, dim: int, rank: int, batch: int) -> None:
-    X = rows(batch, dim)
-    out = np.empty_like(X)
-    benchmark(adapter_of(config_of(dim, rank, "mse")).transform, X, out=out)
-
-
 def _bench_update(benchmark: Any, config: EngineConfig, feedback: Feedback, pool: ItemPool) -> None:
     adapter, decision = adapter_of(config), Decision(config.defaults)
     rng = np.random.default_rng(0)
@@ -95,3 +80,13 @@ def bench_update_contrastive(benchmark: Any, dim: int, rank: int, batch: int, ew
     feedback = Feedback(rows(batch, dim), items=np.arange(batch))
     config = config_of(dim, rank, "contrastive", ewc)
     _bench_update(benchmark, config, feedback, ItemPool(rows(ITEMS, dim)))
+
+
+@dims
+@batches
+@pytest.mark.parametrize("forgetting", [1.0, 0.99])
+@pytest.mark.benchmark(group="update, mse, recursive least squares at rank 8")
+def bench_update_rls(benchmark: Any, dim: int, batch: int, forgetting: float) -> None:
+    feedback = Feedback(rows(batch, dim), rows(batch, dim, 2))
+    config = replace(config_of(dim, 8, "mse"), solver="rls", rls=RlsConfig(forgetting=forgetting))
+    _bench_update(benchmark, config, feedback, ItemPool(rows(2, dim)))

@@ -8,7 +8,7 @@ from setuptools import Extension, setup
 
 SOURCE = "src/lorabank_kernels"
 # No -ffast-math: it changes the process's floating-point mode. No -march=native: wheels travel.
-FLAGS = ["-std=c11", "-O3", "-fno-math-errno", "-fvisibility=hidden", "-Wno-psabi"]
+FLAGS = ["-std=c11", "-O3", "-g0", "-fno-math-errno", "-fvisibility=hidden", "-Wno-psabi"]
 
 setup(
     ext_modules=[

@@ -9,8 +9,8 @@ from rich.console import Console
 from tests.demo.test_run import one_run
 
 from lorabank.cli.tables import print_report
-from lorabank.demo.machine import this_machine
 from lorabank.demo.results import Report, mean_over_seeds
+from lorabank.evaluation.machine import this_machine
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

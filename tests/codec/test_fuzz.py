@@ -129,7 +129,7 @@ def in_place_of_a(ext: msgpack.ExtType) -> bytes:
     return signed(msgpack.packb(record))
 
 
-@pytest.mark.parametrize("code", [0, 5, 6, 127])
+@pytest.mark.parametrize("code", [0, 5, 127])
 def test_other_extension_types(code: int) -> None:
     with pytest.raises(CodecError, match=f"extension type {code}"):
         Adapter.from_bytes(in_place_of_a(msgpack.ExtType(code, b"\1\0\0\0\0")))
@@ -158,8 +158,11 @@ def test_timestamps_are_not_built() -> None:
     ],
 )
 def test_impossible_arrays(data: bytes) -> None:
-    with pytest.raises(CodecError):
-        Adapter.from_bytes(in_place_of_a(msgpack.ExtType(1, data)))
+    head = 1 + 4 * data[0] if data else 0
+    for code, padding in ((1, b""), (17, b"\0\0\0"), (17, b"\0\0\1"), (21, b"\0")):
+        payload = data[:head] + padding + data[head:]
+        with pytest.raises(CodecError):
+            Adapter.from_bytes(in_place_of_a(msgpack.ExtType(code, payload)))
 
 
 @pytest.mark.parametrize(

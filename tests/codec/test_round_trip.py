@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import zlib
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+import msgpack
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,10 +16,15 @@ from tests.support.streams import config_of, new_adapter
 
 from lorabank.adapter import Adapter
 from lorabank.codec import decode, encode
+from lorabank.codec.arrays import pack_array
+from lorabank.codec.records import to_record
 from lorabank.errors import CodecError
+from lorabank.numerics.lora import initial_matrices
 from lorabank.types.hyperparameters import Hints
 from lorabank.types.pattern import Pattern
 from lorabank.types.skill import Skill
+from lorabank.types.space import EmbeddingSpace
+from lorabank.types.weights import Weights
 
 laws = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -51,6 +58,16 @@ def test_an_adapter_is_read_back_bit_by_bit(adapter: Adapter) -> None:
 
 
 @laws
+@given(adapters())
+def test_bytes_from_before_there_were_experts_are_read(adapter: Adapter) -> None:
+    """As earlier versions wrote them: without the last field."""
+    old = replace(adapter, experts=None)
+    body = msgpack.packb(to_record(old)[:-1], default=pack_array, strict_types=True)
+    data = old.to_bytes()[:6] + zlib.crc32(body).to_bytes(4, "little") + body
+    assert_same_bits(Adapter.from_bytes(data), old)
+
+
+@laws
 @given(patterns)
 def test_a_pattern_is_read_back_bit_by_bit(pattern: Pattern) -> None:
     assert_same_bits(pattern, decode(Pattern, "pattern", encode(pattern, "pattern")))
@@ -77,6 +94,42 @@ def test_a_decoded_adapter_does_not_hold_on_to_the_bytes() -> None:
     decoded = Adapter.from_bytes(data)  # type: ignore[arg-type]
     data[:] = bytes(len(data))
     np.testing.assert_array_equal(decoded.A, adapter.A)
+
+
+def test_arrays_are_views_of_what_msgpack_hands_out() -> None:
+    decoded = Adapter.from_bytes(new_adapter(config_of("mse", 0.1, 1.0)).to_bytes())
+    for array in (decoded.A, decoded.B):
+        base = array
+        while isinstance(base.base, np.ndarray):
+            base = base.base
+        assert isinstance(base.base, bytes)
+
+
+@pytest.mark.parametrize(("dim", "rank"), [(384, 8), (768, 8), (1024, 16)])
+def test_little_is_stored_beside_the_numbers(dim: int, rank: int) -> None:
+    """3 % at most; names and scalars take about a hundred bytes, whatever the shape."""
+    rng, space = np.random.default_rng(0), EmbeddingSpace("a usual name", dim)
+    A, B = initial_matrices(rng, rank, dim)
+    adapter = Adapter("user-123456", Weights(A, B), float(rank), "lora", "mse", space)
+    raw = A.nbytes + B.nbytes
+    assert raw < len(adapter.to_bytes()) <= min(1.03 * raw, raw + 160)
+    assert len(adapter.to_bytes(half=True)) <= 1.03 * raw / 2
+
+
+@laws
+@given(adapters())
+def test_half_the_bytes_are_eleven_bits(adapter: Adapter) -> None:
+    """Weights are rounded once; everything else is as it was, bit by bit."""
+    read = Adapter.from_bytes(adapter.to_bytes(half=True))
+    for one, other in ((adapter.A, read.A), (adapter.B, read.B)):
+        assert other.dtype == np.float32
+        assert other.flags.aligned
+        if abs(one).max() <= 65504:
+            assert (abs(one - other) <= np.maximum(abs(one) * 2.0**-11, 2.0**-25)).all()
+        elif abs(one).max() >= 65520:
+            assert one.tobytes() == other.tobytes()
+    assert_same_bits(replace(read, weights=adapter.weights), adapter)
+    assert Adapter.from_bytes(read.to_bytes(half=True)).to_bytes() == read.to_bytes()
 
 
 # Written before adapters knew of "rls" and effects of n_eff and folds.

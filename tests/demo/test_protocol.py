@@ -7,9 +7,9 @@ import pytest
 from tests.support.made_up_ratings import ITEMS, USERS, made_up_data
 
 from lorabank import InvalidInputError
-from lorabank.demo.data import item_text
 from lorabank.demo.protocol import batches_in_time, make_protocol, split_users
 from lorabank.demo.settings import DemoSettings
+from lorabank.evaluation.sources.movielens import item_text
 
 
 def test_split_is_80_to_20_without_overlap_and_by_seed() -> None:

@@ -11,9 +11,9 @@ from tests.demo.test_run import one_run
 
 from lorabank.demo.findings import findings
 from lorabank.demo.html import render
-from lorabank.demo.machine import this_machine
 from lorabank.demo.results import Report, Run, Skills, mean_over_seeds
 from lorabank.evaluation import Interval
+from lorabank.evaluation.machine import this_machine
 from lorabank.types.strategy import ArmEffect
 
 ARM = ArmEffect("learning_rate", 2.0, 0.01, 0.004, 0.001, 0.02, 50, 20, 0.99)

@@ -11,10 +11,10 @@ import anyio
 import pytest
 from tests.support.made_up_ratings import made_up_data
 
-from lorabank.demo.machine import this_machine
 from lorabank.demo.results import Report, Run, mean_over_seeds, to_json
 from lorabank.demo.run import run
 from lorabank.demo.settings import DemoSettings
+from lorabank.evaluation.machine import this_machine
 
 SETTINGS = DemoSettings(rank=4, tuning_events=6)
 

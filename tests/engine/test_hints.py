@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from tests.engine.banks import (
     ScriptedBank,
@@ -12,12 +13,11 @@ from tests.engine.banks import (
 )
 from tests.engine.evidence import DEFAULTS, evidence
 
+from lorabank import Adapter, QueryConfig, RlsConfig, TrialConfig, user_key
 from lorabank import LoRAPersonalizationEngine as Engine
-from lorabank import (
-    QueryConfig,
-    TrialConfig,
-    user_key,
-)
+from lorabank.adaptation.least_squares import work_of_solving
+from lorabank.engine.updating import INLINE_WORK
+from lorabank.numerics.mse import MseBatch
 
 PATIENT = QueryConfig(budget=5.0)
 
@@ -100,3 +100,28 @@ async def test_a_users_own_trials_are_no_evidence_about_others() -> None:
         _, [other] = await run_updates(engine, await engine.create_adapter("v"), 1)
         assert other.hints.strategy is not None
         assert other.hints.strategy.summary.trials == 6
+
+
+async def test_the_rls_solver_keeps_A_and_carries_its_state_through_bytes() -> None:
+    async with Engine(make_config(solver="rls")) as engine:
+        adapter = await engine.create_adapter("u")
+        A = adapter.A
+        reports = []
+        for seed in range(3):
+            adapter, [report] = await run_updates(engine, adapter, 1, seed)
+            reports.append(report)
+            adapter = Adapter.from_bytes(adapter.to_bytes())
+        np.testing.assert_array_equal(adapter.A, A)
+        assert adapter.rls is not None
+        merged = engine.merge_adapters([adapter, adapter])
+        assert merged.rls is None
+        again, [report] = await run_updates(engine, merged, 1)
+        assert again.rls is not None
+    assert all(report.loss_after < report.loss_before for report in reports)
+
+
+def test_the_rls_solver_counts_its_work_per_sample() -> None:
+    X = np.ones((300, 6), np.float32)
+    batch = MseBatch(X, X)
+    plain, forgetting = (work_of_solving(batch, 2, RlsConfig(forgetting=f)) for f in (1.0, 0.9))
+    assert plain <= INLINE_WORK < forgetting

@@ -15,11 +15,16 @@ from lorabank.personalizer import Personalizer
 from lorabank.stores import (
     AdapterStore,
     Change,
+    Duty,
+    DutyKind,
     ForgetCounts,
     MemoryAdapterStore,
+    PopulationRecord,
+    PopulationState,
     QueuedEpisode,
     StoreCounts,
     Stored,
+    StoredPopulation,
 )
 
 Act = Callable[[], Awaitable[Any]]
@@ -74,6 +79,21 @@ class ScriptedStore:
         found: Mapping[str, Sequence[Feedback]] = await self._play("experiences", now)
         return found
 
+    async def put_population(self, namespace: str, population: PopulationRecord) -> PopulationState:
+        state: PopulationState = await self._play("put_population", namespace, population)
+        return state
+
+    async def population_state(self, namespace: str) -> PopulationState | None:
+        state: PopulationState | None = await self._play("population_state", namespace)
+        return state
+
+    async def get_population(self, namespace: str) -> StoredPopulation | None:
+        found: StoredPopulation | None = await self._play("get_population", namespace)
+        return found
+
+    async def delete_population(self, namespace: str) -> bool:
+        return bool(await self._play("delete_population", namespace))
+
     async def forget(self, user_id: str, user_key: str, now: float) -> ForgetCounts:
         counts: ForgetCounts = await self._play("forget", user_id, user_key, now)
         return counts
@@ -81,6 +101,19 @@ class ScriptedStore:
     async def remains(self, user_id: str, user_key: str) -> ForgetCounts:
         counts: ForgetCounts = await self._play("remains", user_id, user_key)
         return counts
+
+    async def owe(self, kind: DutyKind, key: str) -> None:
+        await self._play("owe", kind, key)
+
+    async def duties(self, kind: DutyKind, now: float, key: str | None = None) -> list[Duty]:
+        found: list[Duty] = await self._play("duties", kind, now, key)
+        return found
+
+    async def discharge(self, duty: Duty) -> None:
+        await self._play("discharge", duty)
+
+    async def lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
+        return bool(await self._play("lease", name, holder, now, seconds))
 
     async def counts(self) -> StoreCounts:
         counts: StoreCounts = await self._play("counts")

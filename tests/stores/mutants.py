@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from time import perf_counter
 
 import anyio.lowlevel
 
 from lorabank.errors import StoreClosedError, VersionConflictError
-from lorabank.stores import Change, ForgetCounts, MemoryAdapterStore, QueuedEpisode, Stored
+from lorabank.stores import (
+    Change,
+    Duty,
+    DutyKind,
+    ForgetCounts,
+    MemoryAdapterStore,
+    PopulationRecord,
+    PopulationState,
+    QueuedEpisode,
+    Stored,
+)
 from lorabank.types.feedback import Feedback
 
 
@@ -94,6 +106,29 @@ class NoTombstone(MemoryAdapterStore):
         return found
 
 
+class PopulationKeepsNaming(MemoryAdapterStore):
+    """The forgotten stay in what others are served."""
+
+    async def forget(self, user_id: str, user_key: str, now: float) -> ForgetCounts:
+        before = dict(self._populations), dict(self._population_users)
+        found = await super().forget(user_id, user_key, now)
+        self._populations, self._population_users = before
+        return found
+
+
+class PopulationIgnoresTombstones(MemoryAdapterStore):
+    """A training under way brings the forgotten back."""
+
+    async def put_population(self, namespace: str, population: PopulationRecord) -> PopulationState:
+        return await super().put_population(namespace, replace(population, created_at=math.inf))
+
+
+class PopulationGenerationsRepeat(MemoryAdapterStore):
+    async def put_population(self, namespace: str, population: PopulationRecord) -> PopulationState:
+        self._revisions = count()
+        return await super().put_population(namespace, population)
+
+
 class CaseFolded(MemoryAdapterStore):
     async def get(self, user_id: str) -> Stored | None:
         folded = {name.casefold(): stored for name, stored in self._adapters.items()}
@@ -126,6 +161,22 @@ class BlocksTheLoop(MemoryAdapterStore):
         return await super().queued(limit)
 
 
+class ForgetsWhatItOwes(MemoryAdapterStore):
+    async def duties(self, kind: DutyKind, now: float, key: str | None = None) -> list[Duty]:
+        return [duty for duty in await super().duties(kind, now, key) if duty.kind == "rebuild"]
+
+
+class DischargesWhatCameAnew(MemoryAdapterStore):
+    async def discharge(self, duty: Duty) -> None:
+        for found in await super().duties(duty.kind, math.inf, duty.key):
+            await super().discharge(found)
+
+
+class LeaseForEverybody(MemoryAdapterStore):
+    async def lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
+        return True
+
+
 # For each mutant a law that must be among those that it breaks.
 CAUGHT_BY: Mapping[type[MemoryAdapterStore], str] = {
     VersionForRevision: "revisions-never-repeat",
@@ -138,9 +189,15 @@ CAUGHT_BY: Mapping[type[MemoryAdapterStore], str] = {
     NobodyIsEverLate: "settle-after-forget",
     DeadLettersAreKept: "forget-removes-all",
     NoTombstone: "late-episode-refused",
+    PopulationKeepsNaming: "population-of-the-forgotten",
+    PopulationIgnoresTombstones: "population-of-the-forgotten-meanwhile",
+    PopulationGenerationsRepeat: "population-round-trip",
     CaseFolded: "hostile-strangers",
     ReplayForEver: "replay-age",
     ScanIncludesAfter: "scan-pages",
     ReadableWhenClosed: "use-after-close",
     BlocksTheLoop: "loop-never-blocked",
+    ForgetsWhatItOwes: "forget-owes",
+    DischargesWhatCameAnew: "discharge",
+    LeaseForEverybody: "lease",
 }

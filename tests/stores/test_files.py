@@ -11,7 +11,7 @@ import pytest
 
 from lorabank.config import ReplayConfig
 from lorabank.errors import CodecError, StoreClosedError, StoreError, StoreUnavailableError
-from lorabank.stores import AdapterStore, open_adapter_store
+from lorabank.stores import AdapterStore, PopulationRecord, open_adapter_store
 from lorabank.stores.sqlite import schema
 from lorabank.types.space import EmbeddingSpace
 from lorabank_conformance.adapters.base import Adapters, key_of
@@ -123,6 +123,30 @@ async def test_a_future_version_says_upgrade(tmp_path: Path) -> None:
             pass
 
 
+async def test_a_file_of_version_1_becomes_one_of_this(tmp_path: Path) -> None:
+    """Before there were populations. Two processes may find it so at once."""
+    path = tmp_path / "app.db"
+    await fill(path)
+    db = sqlite3.connect(path)
+    for table in ("populations", "population_users"):
+        db.execute(f"DROP TABLE {table}")
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+
+    async def put(namespace: str) -> None:
+        async with open_adapter_store(url(path)) as store:
+            assert await look(store) == 200
+            record = PopulationRecord(b"body", (key_of("user007"),), 1.0)
+            await store.put_population(namespace, record)
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            for namespace in ("one", "two"):
+                tasks.start_soon(put, namespace)
+    async with open_adapter_store(url(path)) as store:
+        assert (await store.forget("user007", key_of("user007"), 2e9)).populations == 2
+
+
 async def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
     path = tmp_path / "app.db"
     path.touch()
@@ -220,6 +244,8 @@ async def test_forgotten_bytes_are_overwritten(tmp_path: Path) -> None:
         await store.commit(change)
         await store.commit(BUILD.change("somebody", seen=1))
         await store.forget(secret, key_of(secret), 2e9)
+        for duty in await store.duties("forget", 3e9):
+            await store.discharge(duty)
     data = path.read_bytes()
     # The tombstone remembers the keyed hash, nothing else.
     assert data.count(secret.encode()) == data.count(key_of(secret).encode()) == 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lorabank import EmbeddingSpace
-from lorabank.demo.data import Data, Ratings
+from lorabank.demo.data import Data
+from lorabank.evaluation.sources.movielens import Ratings
 
 USERS, ITEMS, DIM, RATED = 160, 120, 16, 30
 

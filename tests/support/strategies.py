@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from lorabank.adapter import BASELINES, Adapter, Scaling, Trial, TrialArm
 from lorabank.numerics.ewc import empty_importance
 from lorabank.types.arrays import FloatArray
 from lorabank.types.hyperparameters import Hints, Hyperparameters
+from lorabank.types.mixture import ExpertState, Mixture
 from lorabank.types.pattern import ARM_PARAMETERS, ArmOutcome, Outcome, Pattern, TrialOutcome
 from lorabank.types.skill import Evidence, Prior, Skill
 from lorabank.types.solver import RlsState
@@ -120,6 +122,7 @@ def adapters(draw: st.DrawFn) -> Adapter:
         pending=draw(st.none() | patterns),
         trial=draw(st.none() | _trials(rank, dim)),
         rls=draw(st.none() | _rls(rank)),
+        experts=draw(st.none() | expert_states()),
     )
 
 
@@ -127,6 +130,17 @@ def adapters(draw: st.DrawFn) -> Adapter:
 def _rls(draw: st.DrawFn, rank: int) -> RlsState:
     half = np.random.default_rng(draw(st.integers(0, BITS))).normal(size=(rank, rank))
     return RlsState(half @ half.T + 1e-3 * np.eye(rank))
+
+
+@st.composite
+def expert_states(draw: st.DrawFn) -> ExpertState:
+    recent = tuple(draw(st.lists(counts, max_size=20)))
+    if draw(st.booleans()):
+        return ExpertState(recent)
+    raw = draw(st.lists(st.floats(1e-9, 1), min_size=1, max_size=9))
+    mixture_weights = tuple(value / math.fsum(raw) for value in raw)
+    mixture = Mixture(draw(st.floats(-1e9, 1e9)), mixture_weights, draw(counts))
+    return ExpertState(recent, draw(names), mixture)
 
 
 @st.composite

@@ -1,5 +1,6 @@
 """lorabank: per-user LoRA adapters over embeddings, and a bank that passes on what helped."""
 
+from lorabank.adaptation.mixing import MixtureReport
 from lorabank.adapter import Adapter
 from lorabank.bank import LexicalHashingEmbedder, StandardBank, open_bank
 from lorabank.clock import Clock
@@ -7,10 +8,12 @@ from lorabank.config import (
     ContrastiveConfig,
     EngineConfig,
     EwcConfig,
+    MixtureConfig,
     OutboxConfig,
     PriorConfig,
     QueryConfig,
     ReplayConfig,
+    RlsConfig,
     SuccessConfig,
     TrialConfig,
 )
@@ -40,11 +43,12 @@ from lorabank.errors import (
     UnknownBackendError,
     VersionConflictError,
 )
+from lorabank.experts import ExpertWeights
 from lorabank.hooks import Backend, BankUrl, hookimpl
 from lorabank.kernels import Kernel, list_kernels, open_kernel
 from lorabank.numerics.contrastive import Calibration
 from lorabank.outbox import DeadLetter, DeliveryReport
-from lorabank.personalizer import ForgetReceipt, Personalizer, Ranked
+from lorabank.personalizer import ForgetReceipt, ManyUpdates, Personalizer, Ranked
 from lorabank.protocols import Capability, Embedder, PatternStore, ReasoningBank, StoreStats
 from lorabank.stores import AdapterStore, open_adapter_store
 from lorabank.types.feedback import Feedback, create_adapter_feedback, watch_reward
@@ -55,7 +59,7 @@ from lorabank.types.pattern import Match, Outcome, Pattern, TrialOutcome
 from lorabank.types.query import PatternFilter, Query
 from lorabank.types.skill import Consolidation, ConsolidationCriteria, Evidence, Prior, Skill
 from lorabank.types.space import EmbeddingSpace
-from lorabank.types.strategy import ArmEffect, Strategy
+from lorabank.types.strategy import ArmEffect, Estimate, Strategy, TrialSummary
 from lorabank.types.weights import Weights
 
 __version__ = "0.1.0"
@@ -86,8 +90,10 @@ __all__ = [
     "EngineClosedError",
     "EngineConfig",
     "EngineStats",
+    "Estimate",
     "Evidence",
     "EwcConfig",
+    "ExpertWeights",
     "Feedback",
     "ForgetReceipt",
     "HintUse",
@@ -99,7 +105,10 @@ __all__ = [
     "LexicalHashingEmbedder",
     "LoRAPersonalizationEngine",
     "LorabankError",
+    "ManyUpdates",
     "Match",
+    "MixtureConfig",
+    "MixtureReport",
     "OutboxConfig",
     "Outcome",
     "Pattern",
@@ -115,6 +124,7 @@ __all__ = [
     "Ranked",
     "ReasoningBank",
     "ReplayConfig",
+    "RlsConfig",
     "Skill",
     "SkillReport",
     "StandardBank",
@@ -126,6 +136,7 @@ __all__ = [
     "SuccessConfig",
     "TrialConfig",
     "TrialOutcome",
+    "TrialSummary",
     "UnknownBackendError",
     "UpdateReport",
     "UpdateResult",

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from lorabank.codec import decode, encode
 from lorabank.errors import InvalidInputError
 from lorabank.kernels import NUMPY, Kernel
-from lorabank.types.arrays import FloatArray, as_matrix
+from lorabank.types.arrays import AnyFloatArray, FloatArray, as_matrix
 from lorabank.types.checks import (
     check_choice,
     check_count,
@@ -21,10 +21,12 @@ from lorabank.types.checks import (
     check_text,
 )
 from lorabank.types.hyperparameters import Hyperparameters
+from lorabank.types.mixture import ExpertState
 from lorabank.types.pattern import ARM_PARAMETERS, OBJECTIVES, Pattern
 from lorabank.types.skill import SCALINGS
 from lorabank.types.solver import RlsState
 from lorabank.types.space import EmbeddingSpace
+from lorabank.types.values import changed, made
 from lorabank.types.weights import Anchor, Weights
 
 Objective: TypeAlias = Literal["mse", "contrastive"]
@@ -87,6 +89,8 @@ class Adapter:
         pending: the last update's episode, not scored yet.
         trial: a shadow trial in progress.
         rls: what the "rls" solver remembers; None before its first update, and for "sgd".
+        experts: which experts of a population predict this user well. What the weights give is
+            then the input of none but the user's own chain: see `docs/experts.md`.
         kernel: computes `transform` and updates; not part of `to_bytes`. An engine sets its own.
     """
 
@@ -105,6 +109,7 @@ class Adapter:
     pending: Pattern | None = None
     trial: Trial | None = None
     rls: RlsState | None = None
+    experts: ExpertState | None = None
     kernel: Kernel = field(default=NUMPY, repr=False, metadata={"stored": False})
     scale: float = field(init=False)
 
@@ -156,6 +161,19 @@ class Adapter:
         """Dimension of inputs and outputs."""
         return self.weights.dim
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays: of weights, anchor, trial, solver and the pending episode."""
+        arrays = [self.weights.A, self.weights.B]
+        if self.anchor is not None:
+            arrays += self.anchor.arrays
+        if self.trial is not None:
+            arrays += [m for arm in self.trial.arms for m in (arm.weights.A, arm.weights.B)]
+        total = sum(array.nbytes for array in arrays)
+        if self.pending is not None:
+            total += self.pending.context.nbytes
+        return total if self.rls is None else total + self.rls.information.nbytes
+
     def transform(self, X: ArrayLike, out: FloatArray | None = None) -> FloatArray:
         """Personalise embeddings.
 
@@ -194,9 +212,16 @@ class Adapter:
             raise InvalidInputError("X", f"numbers up to {largest:g}", "values of moderate size")
         return out
 
-    def to_bytes(self) -> bytes:
-        """Every bit of this adapter, episode and trial in progress included."""
-        return encode(self, KIND)
+    def to_bytes(self, *, half: bool = False) -> bytes:
+        """Every bit of this adapter, episode and trial in progress included.
+
+        With ``half``, A and B are rounded to float16 (relative error 2**-11 above 6e-5), unless a
+        number is beyond its range: half the bytes, and weights that are read a little off.
+        """
+        if not half:
+            return encode(self, KIND)
+        weights = made(Weights, A=_halved(self.A), B=_halved(self.B))
+        return encode(changed(self, weights=weights), KIND)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Adapter:
@@ -206,6 +231,13 @@ class Adapter:
     def with_weights(self, A: ArrayLike, B: ArrayLike) -> Adapter:
         """The same adapter with other weights of the same shape."""
         return replace(self, weights=Weights(np.asarray(A), np.asarray(B)), rls=None)
+
+
+def _halved(matrix: FloatArray) -> AnyFloatArray:
+    """In float16, if every number is within its range."""
+    with np.errstate(over="ignore"):
+        rounded = matrix.astype(np.float16)
+    return rounded if np.isfinite(rounded).all() else matrix
 
 
 def lora_scale(alpha: float, rank: int, scaling: str) -> float:

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from lorabank.adapter import Objective, Scaling
 from lorabank.errors import InvalidInputError
+from lorabank.mixture_config import MixtureConfig
 from lorabank.numerics.contrastive import Calibration
 from lorabank.population_config import NeighbourConfig, PopulationConfig, ResidualConfig
 from lorabank.types.checks import (
@@ -26,6 +27,7 @@ __all__ = [
     "ContrastiveConfig",
     "EngineConfig",
     "EwcConfig",
+    "MixtureConfig",
     "NeighbourConfig",
     "OutboxConfig",
     "PopulationConfig",
@@ -356,6 +358,7 @@ class EngineConfig:
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
     population: PopulationConfig = field(default_factory=PopulationConfig)
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
     solver: Solver = "sgd"
     rls: RlsConfig = field(default_factory=RlsConfig)
 

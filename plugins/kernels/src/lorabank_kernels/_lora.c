@@ -329,15 +329,8 @@ static Adapter adapter_at(const Slabs *slabs, int64_t slot, double scale)
     return (Adapter){A, A + slabs->d * (size_t)slabs->r, (float)scale, slabs->d, slabs->r};
 }
 
-/* The block that comes next, as far as it is worth it: the processor's own prefetching follows. */
-static void announce(const Slabs *slabs, int64_t slot)
-{
-    const char *block = (const char *)block_of(slabs, slot);
-    size_t bytes = 8 * slabs->d * (size_t)slabs->r;
-    bytes = bytes < 4096 ? bytes : 4096;
-    for (size_t at = 0; at < bytes; at += 64)
-        __builtin_prefetch(block + at);
-}
+/* Blocks come in any order. Announcing the next one to the processor (prefetching it) was tried, one
+ * to four blocks ahead and to both caches: it changed nothing. */
 
 /* forward_many(slabs, rank, slots, scales, X, out) -> the first row that is not finite, or -1 */
 static PyObject *forward_many(PyObject *self, PyObject *const *args, Py_ssize_t count)
@@ -367,8 +360,6 @@ static PyObject *forward_many(PyObject *self, PyObject *const *args, Py_ssize_t 
     long long bad = -1;
     PyThreadState *state = let_others_run(n, d, (size_t)slabs.r);
     for (size_t i = 0; i < n && bad < 0; i++) {
-        if (i + 1 < n)
-            announce(&slabs, slots[i + 1]);
         const Adapter m = adapter_at(&slabs, slots[i], scales[i]);
         if (!variant->forward(&m, x + i * d, 1, out + i * d, &t))
             bad = (long long)i;
@@ -403,7 +394,7 @@ static void update_one(
     float *target, double *results)
 {
     double sums[2], errors[2] = {NAN, NAN};
-    variant->mse_sums(b->X, b->T, b->w, b->n, m->d, sums);
+    variant->mse_sums(b->X, NULL, b->w, b->n, m->d, sums);
     results[1] = b->energy = sums[0];
     results[2] = NAN;
     if (isfinite(sums[0]) && sums[0] > 0.0)
@@ -455,8 +446,6 @@ static PyObject *mse_update_many(PyObject *self, PyObject *const *args, Py_ssize
     const Variant *variant = variant_of(self);
     PyThreadState *state = let_others_run(all.n, d, (size_t)slabs.r);
     for (size_t i = 0; i < n; i++) {
-        if (i + 1 < n)
-            announce(&slabs, sources[i + 1]);
         const size_t start = (size_t)starts[i];
         const Adapter m = adapter_at(&slabs, sources[i], scales[i]);
         Batch b = {all.X + start * d, all.T + start * d, all.w ? all.w + start : NULL,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from lorabank.config import ReplayConfig
 from lorabank.stores import AdapterStore, Change, Experience
 from lorabank.types.feedback import Feedback
 from lorabank.types.hyperparameters import Hyperparameters
+from lorabank.types.mixture import ExpertState, Mixture
 from lorabank.types.pattern import Pattern
 from lorabank.types.weights import Anchor, DriftState, Importance, Weights
 from lorabank_conformance.laws import NotApplicableError
@@ -37,8 +38,8 @@ class AdapterSuite(Suite):
         shared: whether it may be open more than once, here or in other processes.
     """
 
-    durable: ClassVar[bool] = True
-    shared: ClassVar[bool] = True
+    durable: bool = True
+    shared: bool = True
 
     @property
     def build(self) -> Adapters:
@@ -101,6 +102,7 @@ class Adapters:
             anchor=anchor,
             pending=make.full_pattern("pending"),
             trial=Trial(arms, Hyperparameters(0.1, THIRD, 0.7, 3), 1, 3),
+            experts=ExpertState((2**40, 0, 3), "ünïcode", Mixture(-THIRD, (THIRD, 1 - THIRD), 7)),
         )
 
     def change(

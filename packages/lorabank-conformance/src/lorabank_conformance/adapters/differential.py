@@ -22,7 +22,7 @@ class DifferentialLaws(AdapterSuite):
         steps: operations of a history, at most.
     """
 
-    histories: ClassVar[int] = 30
+    histories: ClassVar[int] = 60
     steps: ClassVar[int] = 25
 
     @sync_law

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from lorabank.errors import StoreClosedError
-from lorabank.stores import AdapterStore
+from lorabank.stores import AdapterStore, PopulationRecord
 from lorabank_conformance.adapters.base import AdapterOpener, AdapterSuite, key_of
 from lorabank_conformance.laws import law
 
@@ -32,6 +32,10 @@ class LifecycleLaws(AdapterSuite):
             lambda: store.experiences(0.0),
             lambda: store.forget("ada", key_of("ada"), 1.0),
             lambda: store.remains("ada", key_of("ada")),
+            lambda: store.put_population("main", PopulationRecord(b"", (), 0.0)),
+            lambda: store.population_state("main"),
+            lambda: store.get_population("main"),
+            lambda: store.delete_population("main"),
             store.counts,
         ]
         for call in calls:

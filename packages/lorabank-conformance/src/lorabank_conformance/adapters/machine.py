@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import replace
@@ -15,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from lorabank.config import ReplayConfig
 from lorabank.errors import VersionConflictError
-from lorabank.stores import AdapterStore, Experience, MemoryAdapterStore
+from lorabank.stores import AdapterStore, Experience, MemoryAdapterStore, PopulationRecord
 from lorabank_conformance.adapters.base import Adapters, key_of
 from lorabank_conformance.compare import differences
 
@@ -97,6 +98,8 @@ class History(RuleBasedStateMachine):
         self.session.now += 100.0
         for user in ("ada", "bob", "c'", "\xe9"):
             self.forget(user)
+        for namespace in ("one", "two"):
+            session.both(functools.partial(_without_population, namespace=namespace))
 
     @rule(user=USERS, when=WHEN, late=TIMES, episodes=st.integers(0, 2), seen=st.integers(0, 6))
     def commit(self, user: str, when: str | None, late: int, episodes: int, seen: int) -> None:
@@ -180,6 +183,29 @@ class History(RuleBasedStateMachine):
         got, want = self.session.both(lambda store: store.forget(user, key_of(user), now))
         assert got == want
 
+    @rule(
+        users=st.sets(USERS),
+        late=TIMES,
+        namespace=st.sampled_from(["one", "two"]),
+        delete=st.booleans(),
+    )
+    def population(self, users: set[str], late: int, namespace: str, delete: bool) -> None:
+        """Read a population; replace it by one made of what was known a while ago, or remove it."""
+        got, want = self.session.both(lambda store: store.get_population(namespace))
+        assert (got is None) is (want is None)
+        if got is not None and want is not None:
+            assert (got.body, got.state.stale) == (want.body, want.state.stale)
+        if delete:
+            removed, expected = self.session.both(lambda store: store.delete_population(namespace))
+            assert removed is expected
+            return
+        self.session.version += 1
+        body = str(self.session.version).encode()
+        keys = tuple(map(key_of, sorted(users)))
+        record = PopulationRecord(body, keys, self.session.now - late)
+        new, other = self.session.both(lambda store: store.put_population(namespace, record))
+        assert new.stale is other.stale
+
     @rule(seconds=st.sampled_from([0.5, 1.0, 6.0]))
     def wait(self, seconds: float) -> None:
         """Time goes by."""
@@ -198,6 +224,7 @@ class History(RuleBasedStateMachine):
         """Look at what is there."""
         got, want = self.session.both(lambda store: store.remains(user, key_of(user)))
         assert (got.adapters, got.episodes) == (want.adapters, want.episodes)
+        assert got.populations == want.populations
         counts, expected = self.session.both(lambda store: store.counts())
         assert (counts.adapters, counts.queued) == (expected.adapters, expected.queued)
 
@@ -207,3 +234,7 @@ class History(RuleBasedStateMachine):
         """Close the store and open it again."""
         self.session.close()
         self.session.open()
+
+
+async def _without_population(store: AdapterStore, namespace: str) -> bool:
+    return await store.delete_population(namespace)

@@ -7,9 +7,11 @@ from lorabank_conformance.adapters.committing import CommitLaws
 from lorabank_conformance.adapters.concurrency import ConcurrencyLaws
 from lorabank_conformance.adapters.differential import DifferentialLaws
 from lorabank_conformance.adapters.durability import DurabilityLaws
+from lorabank_conformance.adapters.duties import DutyLaws
 from lorabank_conformance.adapters.forgetting import ForgetLaws
 from lorabank_conformance.adapters.hostility import HostilityLaws
 from lorabank_conformance.adapters.lifecycle import LifecycleLaws
+from lorabank_conformance.adapters.populations import PopulationLaws
 from lorabank_conformance.adapters.queueing import QueueLaws
 from lorabank_conformance.adapters.records import RecordLaws
 from lorabank_conformance.adapters.replaying import ReplayLaws
@@ -20,7 +22,9 @@ class AdapterStoreConformance(
     CommitLaws,
     QueueLaws,
     ForgetLaws,
+    DutyLaws,
     ReplayLaws,
+    PopulationLaws,
     RecordLaws,
     ScanLaws,
     HostilityLaws,

@@ -55,20 +55,25 @@ def prepare_contrastive(
         raise InvalidInputError(
             "feedback", "no target", "a target or items: 'contrastive' ranks a target item"
         )
-    if not feedback.x.any():
-        raise InvalidInputError("feedback.x", "all zeros", "at least one input that is not zero")
-    reward = np.ones(len(feedback), np.float32) if feedback.reward is None else feedback.reward
-    liked = reward >= config.negative_below
+    check_inputs(feedback)
+    liked, weights = liking_of(feedback, config)
     return ContrastiveBatch(
         X=feedback.x,
         T=target,
         target_prior=_target_prior(feedback, pool),
         negatives=_negatives(feedback, target, pool, config.negatives, rng, excluded),
         liked=liked,
-        weights=np.where(liked, reward, 1 - reward).astype(np.float32),
+        weights=weights,
         calibration=calibration,
         reference=config.reference or config.calibration,
     )
+
+
+def liking_of(feedback: Feedback, config: ContrastiveConfig) -> tuple[BoolArray, FloatArray]:
+    """(n,) whether each row is liked, and (n,) its weight: how far it is from indifference."""
+    reward = np.ones(len(feedback), np.float32) if feedback.reward is None else feedback.reward
+    liked: BoolArray = reward >= config.negative_below
+    return liked, np.where(liked, reward, 1 - reward).astype(np.float32)
 
 
 def context_of(feedback: Feedback) -> FloatArray:
@@ -91,14 +96,25 @@ def work_of(batch: Batch, rank: int, passes: int) -> int:
     return passes * batch.X.size * (6 * rank + 3 * negatives)
 
 
+def check_positions(items: IntArray, pool: ItemPool) -> None:
+    """Items are in the pool. Raises InvalidInputError otherwise."""
+    largest = int(items.max())
+    if largest >= len(pool):
+        raise InvalidInputError("feedback.items", largest, f"positions below {len(pool)}")
+
+
+def check_inputs(feedback: Feedback) -> None:
+    """Some input says something. Raises InvalidInputError otherwise."""
+    if not feedback.x.any():
+        raise InvalidInputError("feedback.x", "all zeros", "at least one input that is not zero")
+
+
 def _targets(feedback: Feedback, pool: ItemPool | None) -> FloatArray | None:
     if feedback.items is None or feedback.target is not None:
         return feedback.target
     if pool is None:
         raise InvalidInputError("feedback.items", "positions", "an engine opened with items=")
-    largest = int(feedback.items.max())
-    if largest >= len(pool):
-        raise InvalidInputError("feedback.items", largest, f"positions below {len(pool)}")
+    check_positions(feedback.items, pool)
     rows: FloatArray = pool.vectors[feedback.items]
     return rows
 

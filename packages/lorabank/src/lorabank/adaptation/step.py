@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lorabank.adaptation.anchoring import first_anchor, gather, watch_for_drift
 from lorabank.adaptation.learning import Descent, Pull, descend
 from lorabank.adaptation.least_squares import solve
+from lorabank.adaptation.mixing import Mixing, MixtureReport, carried, mix
 from lorabank.adaptation.preparation import prepare_contrastive, prepare_mse
 from lorabank.adaptation.scoring import critique_of, outcome_of, trial_outcome
 from lorabank.adaptation.trials import continue_trial
@@ -15,12 +16,13 @@ from lorabank.adapter import Adapter
 from lorabank.config import EngineConfig
 from lorabank.errors import InvalidInputError
 from lorabank.numerics.batch import Batch
-from lorabank.numerics.contrastive import Calibration
+from lorabank.numerics.contrastive import Calibration, ContrastiveBatch
 from lorabank.numerics.lora import Matrices
 from lorabank.types.chance import Chance
 from lorabank.types.feedback import Feedback
 from lorabank.types.hyperparameters import Hyperparameters, Selection
 from lorabank.types.items import ItemPool
+from lorabank.types.mixture import ExpertState
 from lorabank.types.pattern import Outcome, Pattern
 from lorabank.types.values import changed
 from lorabank.types.weights import Anchor, Weights
@@ -54,6 +56,7 @@ class StepResult:
         in_trial: whether shadow arms ran beside it.
         finished: the previous update's episode with its outcome, if there was one.
         seconds_gradients, seconds_apply: time of the phases 2 and 3.
+        mixture: how the experts did, None where they were not compared.
     """
 
     adapter: Adapter
@@ -68,6 +71,7 @@ class StepResult:
     finished: Pattern | None
     seconds_gradients: float
     seconds_apply: float
+    mixture: MixtureReport | None = None
 
 
 def prepare(
@@ -82,12 +86,17 @@ def prepare(
     Raises:
         InvalidInputError: names the field, the value and what was expected.
     """
-    if feedback.dim != adapter.dim:
-        raise InvalidInputError("feedback.x", feedback.x.shape, f"vectors of dim {adapter.dim}")
+    check_dim(adapter, feedback)
     if adapter.objective == "mse":
         return prepare_mse(feedback, pool, adapter.kernel)
     calibration = Calibration(adapter.tau, adapter.prior_weight)
     return prepare_contrastive(feedback, pool, config.contrastive, calibration, rng)
+
+
+def check_dim(adapter: Adapter, feedback: Feedback) -> None:
+    """The feedback has the adapter's dimension. Raises InvalidInputError otherwise."""
+    if feedback.dim != adapter.dim:
+        raise InvalidInputError("feedback.x", feedback.x.shape, f"vectors of dim {adapter.dim}")
 
 
 def adapt(
@@ -97,6 +106,7 @@ def adapt(
     config: EngineConfig,
     rng: Chance,
     timer: Callable[[], float],
+    mixing: Mixing | None = None,
 ) -> StepResult:
     """Score what came before, learn from the batch, and move the anchor if its time has come.
 
@@ -105,13 +115,17 @@ def adapt(
     """
     started = timer()
     here = Matrices(adapter.A, adapter.B, adapter.scale)
+    experts, mixture = _mix(adapter, batch, here, mixing, config)
+    arriving = None if mixture is None else mixture.losses[-1]
     identity_loss = batch.identity_loss()
     rls = None
     if config.solver == "rls":
         anchor, drift, pull = None, False, None
         descent, rls = solve(adapter, batch, here, config.rls)
     else:
-        anchor, drift, pull, descent = _learn(adapter, batch, here, decision, config, identity_loss)
+        anchor, drift, pull, descent = _learn(
+            adapter, batch, here, decision, config, identity_loss, arriving
+        )
     learned = timer()
     finished = _finish(adapter, batch, descent.loss_before, identity_loss, config)
     trial = None
@@ -130,6 +144,7 @@ def adapt(
         pending=None,
         trial=trial,
         rls=rls,
+        experts=experts,
     )
     return StepResult(
         adapter=updated,
@@ -144,7 +159,22 @@ def adapt(
         finished=finished,
         seconds_gradients=learned - started,
         seconds_apply=timer() - learned,
+        mixture=mixture,
     )
+
+
+def _mix(
+    adapter: Adapter,
+    batch: Batch,
+    here: Matrices,
+    mixing: Mixing | None,
+    config: EngineConfig,
+) -> tuple[ExpertState | None, MixtureReport | None]:
+    if mixing is None or not isinstance(batch, ContrastiveBatch):
+        return adapter.experts, None
+    if mixing.losses is None:
+        return carried(adapter, mixing), None
+    return mix(adapter, mixing, batch.row_losses(here), batch.weights, config.mixture)
 
 
 def _learn(
@@ -154,12 +184,13 @@ def _learn(
     decision: Decision,
     config: EngineConfig,
     identity_loss: float,
+    arriving: float | None,
 ) -> tuple[Anchor | None, bool, Pull | None, Descent]:
     """The drift test needs the loss that arrives, and the descent needs the anchor after it."""
     if config.defaults.ewc_strength == 0:
         return None, False, None, descend(batch, here, decision.hyperparameters, None)
     anchor = adapter.anchor or first_anchor(adapter.weights, adapter.objective)
-    excess = batch.loss(here) - identity_loss
+    excess = (batch.loss(here) if arriving is None else arriving) - identity_loss
     anchor, drift = watch_for_drift(anchor, excess, len(batch), adapter.weights, config.ewc)
     pull = Pull.of(anchor, adapter.scale, adapter.objective)
     return anchor, drift, pull, descend(batch, here, decision.hyperparameters, pull)

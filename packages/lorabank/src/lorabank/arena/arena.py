@@ -60,12 +60,18 @@ class Arena:
         self._width = -(-2 * rank * dim // LINE) * LINE
         self._blocks = max(1, slab_bytes // (4 * self._width))
         self._slabs: tuple[FloatArray, ...] = ()
+        self._addresses: list[int] = []
         self._free: list[int] = []
         self._begun = 0
 
     def __len__(self) -> int:
         """Slots in use."""
         return self._begun - len(self._free)
+
+    @property
+    def slabs(self) -> tuple[FloatArray, ...]:
+        """What kernels work on. Slots that are leased may not be written."""
+        return self._slabs
 
     @property
     def nbytes(self) -> int:
@@ -80,11 +86,17 @@ class Arena:
         """
         if weights.A.shape != (self.rank, self.dim):
             raise InvalidInputError("weights", weights.A.shape, f"A of {(self.rank, self.dim)}")
-        lease, block = self._take()
+        lease = self._take()
+        slab, row = divmod(lease.slot, self._blocks)
+        block = self._slabs[slab][row]
         half = self.rank * self.dim
         block[:half] = weights.A.reshape(half)
         block[half : 2 * half] = weights.B.reshape(half)
         return lease
+
+    def owns(self, lease: Lease) -> bool:
+        """Whether it was leased here."""
+        return lease.belongs_to(self._free)
 
     def group(self, leases: Sequence[Lease]) -> Group:
         """Leases of this arena, ready for several calls.
@@ -153,7 +165,7 @@ class Arena:
         """
         group = leases if isinstance(leases, Group) else self.group(leases)
         n = len(group.slots)
-        new = [self._take()[0] for _ in range(n)]
+        new = [self._take() for _ in range(n)]
         targets = np.fromiter((lease.slot for lease in new), np.int64, n)
         results = np.full((n, 3), np.nan)
         self.kernel.mse_update_many(
@@ -177,18 +189,19 @@ class Arena:
             )
         return UpdatedMany(new, results[:, 0] / results[:, 1], results[:, 2])
 
-    def _take(self) -> tuple[Lease, FloatArray]:
-        """A slot and its block, which holds anything."""
+    def _take(self) -> Lease:
+        """A slot, whose block holds anything."""
         slot = self._free.pop() if self._free else self._begin()
         slab, row = divmod(slot, self._blocks)
-        lease = Lease(self._slabs[slab], row, slot, (self.rank, self.dim), self._free)
-        return lease, self._slabs[slab][row]
+        address = self._addresses[slab] + 4 * self._width * row
+        return Lease(self._slabs[slab], address, slot, (self.rank, self.dim), self._free)
 
     def _begin(self) -> int:
         """A slot that was never used."""
         slot = self._begun
         if slot == self._blocks * len(self._slabs):
             self._slabs += (_aligned(self._blocks, self._width),)
+            self._addresses.append(self._slabs[-1].__array_interface__["data"][0])
         self._begun += 1
         return slot
 

@@ -26,14 +26,14 @@ class Lease:
     __slots__ = ("_address", "_free", "_slab", "dim", "rank", "slot")
 
     def __init__(
-        self, slab: FloatArray, row: int, slot: int, shape: tuple[int, int], free: list[int]
-    ):
-        """``shape`` is (rank, dim); the slot is put on ``free`` in the end."""
+        self, slab: FloatArray, address: int, slot: int, shape: tuple[int, int], free: list[int]
+    ) -> None:
+        """The block at ``address`` of a slab, for (rank, dim); its slot goes to ``free`` later."""
         self.slot = slot
         self.rank, self.dim = shape
         self._slab = slab
         self._free = free
-        self._address = slab.__array_interface__["data"][0] + row * slab.strides[0]
+        self._address = address
 
     @property
     def __array_interface__(self) -> dict[str, Any]:

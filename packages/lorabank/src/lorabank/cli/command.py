@@ -1,4 +1,5 @@
-"""Commands: ``lorabank demo``, ``lorabank plugins``, ``lorabank --version``."""
+"""Commands: ``lorabank demo``, ``lorabank evaluate``,
+``lorabank plugins``, ``lorabank --version``."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import click
 
 from lorabank import __version__
 from lorabank.cli.demo import demo
+from lorabank.cli.evaluate import evaluate
 from lorabank.cli.output import say_error
 from lorabank.cli.plugins import plugins
 from lorabank.errors import LorabankError
@@ -23,6 +25,7 @@ def lorabank() -> None:
 
 
 lorabank.add_command(demo)
+lorabank.add_command(evaluate)
 lorabank.add_command(plugins)
 
 

@@ -16,6 +16,9 @@ TEXTS = {
     "consolidate": "consolidating the bank",
     "with_bank": "new users, with the bank",
     "without_bank": "new users, without the bank",
+    "read": "reading the log",
+    "methods": "fitting and measuring methods",
+    "report": "intervals and report",
     "score": "scoring every prediction",
 }
 
@@ -55,7 +58,7 @@ class ProgressLine:
         if done == 0:
             self._begin(stage)
         self._bar.update(self._tasks[stage], completed=done, total=total)
-        if done == total and total == 1 and not self._console.is_terminal:
+        if done == total and not self._console.is_terminal:
             seconds = time.monotonic() - self._started[stage]
             self._console.print(f"{self._text(stage)}: {seconds:.1f} s", highlight=False)
 

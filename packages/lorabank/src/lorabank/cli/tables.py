@@ -6,8 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lorabank.demo.findings import findings, share
+from lorabank.demo.findings import findings
 from lorabank.demo.results import Report, Run, Times
+from lorabank.evaluation.report.words import share
 
 
 def print_report(report: Report, console: Console) -> None:

@@ -40,7 +40,9 @@ def to_record(value: Any) -> list[Any]:
 
 
 def from_record(cls: type[T], record: Any) -> T:
-    """Build a dataclass from what `to_record` made of one.
+    """Build a dataclass from what `to_record` made of one, now or in an earlier version.
+
+    Later versions append fields with defaults: where a record ends before them, they keep these.
 
     Raises:
         CodecError: a value of another type, or a wrong number of fields.

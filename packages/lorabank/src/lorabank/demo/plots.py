@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import re
-from typing import Any
-
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lorabank.demo.results import Change, Method, Run
 from lorabank.demo.scoring import NAMES
+from lorabank.evaluation.report.figures import BETTER, SETTINGS, WORSE, new_figure, to_svg
 
 COLOURS = {
     "popularity": "#767676",
@@ -23,26 +19,13 @@ COLOURS = {
     "with_bank": "#0072B2",
 }
 STYLES = {"blend": "--", "frozen": ":", "without_bank": "-.", "bank_start": "--", "with_bank": "-"}
-BETTER, WORSE = "#0072B2", "#D55E00"
-SETTINGS: Any = {
-    "svg.hashsalt": "lorabank",
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e3e3e3",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-}
 LONGEST_CURVE = 20
 
 
 def gains(run: Run) -> str:
     """nDCG of every method relative to the blend, with intervals."""
     with mpl.rc_context(SETTINGS):
-        figure, axes = _figure(1, height=2.9)
+        figure, axes = new_figure(1, height=2.9)
         rows = [method for method in reversed(run.methods) if method.key != "blend"]
         for row, method in enumerate(rows):
             _interval(axes[0], row, method)
@@ -50,13 +33,13 @@ def gains(run: Run) -> str:
         axes[0].set_ylim(-0.6, len(rows) - 0.4)
         axes[0].axvline(0, color="#444444", lw=1)
         axes[0].set_xlabel("nDCG@10 relative to the tuned frozen blend, % (95 % interval)")
-        return _svg(figure, "nDCG of each method relative to the tuned frozen blend")
+        return to_svg(figure, "nDCG of each method relative to the tuned frozen blend")
 
 
 def learning_curve(run: Run) -> str:
     """nDCG and NLL after each number of updates."""
     with mpl.rc_context(SETTINGS):
-        figure, axes = _figure(2, height=3.6)
+        figure, axes = new_figure(2, height=3.6)
         points = run.learning_curve[:LONGEST_CURVE]
         updates = [point.updates for point in points]
         for key, style in STYLES.items():
@@ -71,14 +54,14 @@ def learning_curve(run: Run) -> str:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
-        return _svg(figure, "Learning curve per number of updates")
+        return to_svg(figure, "Learning curve per number of updates")
 
 
 def arms(run: Run) -> str:
     """Effect of each hyperparameter arm with its interval."""
     with mpl.rc_context(SETTINGS):
         order = sorted(run.arms, key=lambda a: (a.parameter, a.factor), reverse=True)
-        figure, axes = _figure(1, height=1.2 + 0.27 * len(order))
+        figure, axes = new_figure(1, height=1.2 + 0.27 * len(order))
         for row, arm in enumerate(order):
             low, mean, high = (100 * v for v in (arm.lower, arm.mean, arm.upper))
             colour = BETTER if low > 0 else WORSE if high < 0 else "#767676"
@@ -88,16 +71,16 @@ def arms(run: Run) -> str:
         axes[0].set_yticks(range(len(order)), names)
         axes[0].axvline(0, color="#444444", lw=1)
         axes[0].set_xlabel("decrease of the next batch's loss against the default, %")
-        return _svg(figure, "Effect of each hyperparameter arm")
+        return to_svg(figure, "Effect of each hyperparameter arm")
 
 
 def changes(run: Run) -> str:
     """Each user's difference, sorted."""
     with mpl.rc_context(SETTINGS):
-        figure, axes = _figure(len(run.changes), height=3.2)
+        figure, axes = new_figure(len(run.changes), height=3.2)
         for axis, change in zip(axes, run.changes, strict=True):
             _waterfall(axis, change)
-        return _svg(figure, "Users helped and harmed")
+        return to_svg(figure, "Users helped and harmed")
 
 
 def _interval(axis: Axes, row: int, method: Method) -> None:
@@ -127,18 +110,3 @@ def _waterfall(axis: Axes, change: Change) -> None:
     axis.set_xlabel("new users, sorted")
     axis.set_ylabel("better by")
     axis.axhline(0, color="#444444", lw=1)
-
-
-def _figure(panels: int, height: float) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(9, height), layout="constrained")
-    grid = figure.subplots(1, panels, squeeze=False)
-    return figure, list(grid[0])
-
-
-def _svg(figure: Figure, label: str) -> str:
-    """Only the svg element, without the links to schemas that matplotlib puts around it."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lorabank.demo.data import LIKED, Data
+from lorabank.demo.data import Data
 from lorabank.demo.settings import DemoSettings
 from lorabank.errors import InvalidInputError
 from lorabank.evaluation.contexts import decayed_contexts
 from lorabank.evaluation.events import Events, Log, ordered_log
+from lorabank.evaluation.sources.movielens import LIKED
 from lorabank.types.arrays import FloatArray, IntArray
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lorabank.evaluation.bootstrap import Interval
+from lorabank.evaluation.machine import Machine
 from lorabank.types.strategy import ArmEffect
 
 
@@ -164,21 +165,6 @@ class MeanOverSeeds:
     nll: float
     ndcg_vs_blend: float
     ndcg_vs_blend_lowest: float
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """Where it ran."""
-
-    cpu: str
-    cores: int
-    python: str
-    numpy: str
-    system: str
-
-    def __str__(self) -> str:
-        cores = "1 core" if self.cores == 1 else f"{self.cores} cores"
-        return f"{self.cpu}, {cores}, {self.system}, Python {self.python}, numpy {self.numpy}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,5 +113,6 @@ def engine_config(
         query=QueryConfig(budget=GENEROUS, deadline=GENEROUS, cache_ttl=24 * 3600.0),
         outbox=OutboxConfig(budget=GENEROUS, deadline=GENEROUS, drain=GENEROUS),
         prior=PriorConfig(),
-        population=PopulationConfig(enabled=False),  # nothing here serves it
+        # What is measured here are adapters and the skills that they start from.
+        population=PopulationConfig(enabled=False),
     )

@@ -8,8 +8,10 @@ from lorabank.engine.report import (
     UpdateReport,
     UpdateResult,
 )
+from lorabank.engine.updating import INLINE_WORK
 
 __all__ = [
+    "INLINE_WORK",
     "EngineStats",
     "HintUse",
     "LoRAPersonalizationEngine",

@@ -35,9 +35,11 @@ from lorabank.errors import (
     EngineClosedError,
     InvalidInputError,
 )
+from lorabank.experts import BoundExperts
 from lorabank.kernels import NUMPY, Kernel, open_kernel
 from lorabank.logs import get_logger
 from lorabank.outbox import DeliveryReport
+from lorabank.population import Population
 from lorabank.population.recorder import OnPopulationProgress
 from lorabank.protocols import ReasoningBank
 from lorabank.replay import ExperienceReplay
@@ -95,6 +97,7 @@ class LoRAPersonalizationEngine:
         self._items = items
         self._clock = clock or Clock()
         self._bank_at_start = bank
+        self._experts: BoundExperts | None = None
         self._connection: Connection | None = None
         self._tasks: TaskGroup | None = None
         self._tally = Tally()
@@ -104,7 +107,7 @@ class LoRAPersonalizationEngine:
         if self._tasks is not None:
             raise EngineClosedError("the engine is already open: enter it once")
         self.kernel = await anyio.to_thread.run_sync(open_kernel, self.config.kernel)
-        threads = anyio.CapacityLimiter(self.config.worker_threads)
+        threads = self._threads = anyio.CapacityLimiter(self.config.worker_threads)
         self._updater = Updater(self.config, self._items, self.replay, self._clock, threads)
         self._consolidator = Consolidator(self.config, self._items, self._clock, threads)
         self._tasks = await anyio.create_task_group().__aenter__()
@@ -208,6 +211,52 @@ class LoRAPersonalizationEngine:
         """ "disconnected", "connected" or "degraded"."""
         return state_of(self._connection)
 
+    # ---- the population -------------------------------------------------------------------
+
+    @property
+    def population(self) -> Population | None:
+        """What many users share and every user is served with, or None."""
+        return None if self._experts is None else self._experts.population
+
+    @property
+    def experts(self) -> BoundExperts | None:
+        """The population's experts bound to the pool of items, or None."""
+        return self._experts
+
+    @property
+    def takes_populations(self) -> bool:
+        """Whether this engine has what it takes: the contrastive objective, and a pool of items."""
+        contrastive = self.config.objective == "contrastive" and self._items is not None
+        return contrastive and self.config.mixture.enabled
+
+    @property
+    def trains_populations(self) -> bool:
+        """Whether consolidation makes them: it takes them, and ``config.population.enabled``."""
+        return self.takes_populations and self.config.population.enabled
+
+    async def use_population(self, population: Population | None) -> None:
+        """Serve and update every user with these experts from now on; None: with none.
+
+        Updates in flight finish with the population that they began with.
+
+        Raises:
+            InvalidInputError: it is of another space or pool, or the engine takes none.
+            EngineClosedError: the engine is not open.
+        """
+        self._require_open()
+        if population is None:
+            self._experts = None
+            return
+        if not self.takes_populations or self._items is None:
+            expected = "the contrastive objective, items=, and config.mixture.enabled"
+            raise InvalidInputError("population", self.config.objective, expected)
+        if population.space != self.config.space:
+            raise InvalidInputError("population", str(population.space), str(self.config.space))
+        arguments = (population, self._items, self.config.mixture)
+        self._experts = await anyio.to_thread.run_sync(
+            BoundExperts, *arguments, limiter=self._threads
+        )
+
     # ---- adapters -------------------------------------------------------------------------
 
     async def create_adapter(self, user_id: str, *, context: ArrayLike | None = None) -> Adapter:
@@ -216,7 +265,8 @@ class LoRAPersonalizationEngine:
         Args:
             user_id: any non-empty text. It never reaches a bank; its keyed hash does.
             context: what the user likes, (dim,), as far as known. With a bank connected, the
-                skill that fits it best gives the starting weights. None starts as the identity.
+                skill that fits it best gives the starting weights. None starts as the identity,
+                and so does everyone who stands on a population's shared adapter.
 
         Raises:
             InvalidInputError: an empty user_id, or a context of wrong dim or with NaN.
@@ -224,8 +274,10 @@ class LoRAPersonalizationEngine:
         """
         self._require_open()
         key = user_key(user_id, self.config.user_key_secret)
+        vector = None
         if context is not None:
             vector = as_vector(context, "context", self.config.space.dim)
+        if vector is not None and not self._stands_on_shared():
             for skill in await self._fitting_skills(vector):
                 self._tally.skills_used += 1
                 return self.with_kernel(adapter_from_skill(self.config, user_id, skill))
@@ -263,11 +315,13 @@ class LoRAPersonalizationEngine:
         adapter = self.with_kernel(adapter)
         connection = self._connection
         if connection is None:
-            result = await self._updater.update(adapter, feedback, None, commit)
+            result = await self._updater.update(adapter, feedback, None, commit, self._experts)
         else:
             connection.begin_update()
             try:
-                result = await self._updater.update(adapter, feedback, connection, commit)
+                result = await self._updater.update(
+                    adapter, feedback, connection, commit, self._experts
+                )
             finally:
                 connection.end_update()
         self._tally.updates += 1
@@ -296,8 +350,9 @@ class LoRAPersonalizationEngine:
         """Remove a user here and in the bank: replay, episodes on their way, patterns, skills.
 
         Skills that the user is in are removed whole; consolidation makes them anew without the
-        user. Returns how many patterns went. The caller drops the adapter itself, and starts no
-        more updates of this user before.
+        user. So it does the population, which goes on being used until then. Returns how many
+        patterns went. The caller drops the adapter itself, and starts no more updates of this
+        user before.
 
         Raises:
             BankError: the bank could not do it; the local part is done.
@@ -365,38 +420,51 @@ class LoRAPersonalizationEngine:
         here, on the experience replay, in a worker thread, and kept only if it beats its parent
         on held-out users. Cancelling it leaves the skills that are stored by then.
 
+        Where the pool of items is known, what all users share is trained as well: without a bank
+        that alone. It is in the report and not used yet: with `use_population` an adapter stands
+        on what is shared, and `Adapter.transform` alone is no longer what the user is served.
+        `Personalizer` does both.
+
         Args:
             criteria: when a group counts; None means the defaults.
             experiences: asked for each (hashed) user's feedback to train on; None means this
                 engine's replay.
             on_progress: called in the event loop after each epoch of a skill's training.
-            on_population: the same for what is shared by all users where the pool of items is
-                known; the result is in the report, and the caller keeps it.
+            on_population: the same for what all users share; the result is in the report.
 
         Raises:
-            BankError: no bank is connected, or it failed.
+            BankError: the bank failed; or none is connected, and there is nothing to share.
         """
         self._require_open()
-        connection = self._connection
-        if connection is None:
+        connection, source = self._connection, experiences or self._experiences
+        if connection is not None:
+            connection.begin_update()
+            try:
+                report = await self._consolidator.run(
+                    connection.bank,
+                    criteria or ConsolidationCriteria(),
+                    source,
+                    on_progress,
+                    on_population,
+                )
+            finally:
+                connection.end_update()
+        elif self.trains_populations:
+            report = await self._consolidator.share(source, on_population)
+        else:
             raise BankError("no bank is connected: call connect_reasoning_bank first")
-        connection.begin_update()
-        try:
-            return await self._consolidator.run(
-                connection.bank,
-                criteria or ConsolidationCriteria(),
-                experiences or self._experiences,
-                on_progress,
-                on_population,
-            )
-        finally:
-            connection.end_update()
+        return report
 
     def stats(self) -> EngineStats:
         """Counts since the engine was opened."""
         return self._tally.stats(self._connection, self.replay, self.bank_state)
 
     # ---- inside ---------------------------------------------------------------------------
+
+    def _stands_on_shared(self) -> bool:
+        """A skill's weights on top of the shared adapter would do the same thing twice."""
+        experts = self._experts
+        return experts is not None and experts.base_expert.adapter is not None
 
     async def _experiences(self) -> Mapping[str, Sequence[Feedback]]:
         return self.replay.snapshot(self._clock.wall())
@@ -475,7 +543,7 @@ class LoRAPersonalizationEngine:
         with scope:
             while True:
                 await self._clock.sleep(pause)
-                if self._connection is None:
+                if self._connection is None and not self.trains_populations:
                     continue
                 try:
                     await self.consolidate_adaptation_patterns()

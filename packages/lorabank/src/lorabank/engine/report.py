@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
+from lorabank.adaptation.mixing import MixtureReport
 from lorabank.adapter import Adapter
 from lorabank.engine.inquiry import CacheState
 from lorabank.hints import explain_strategy, fitted
@@ -88,6 +89,9 @@ class UpdateReport:
         seconds: per phase.
         drift, anchor_moved: of EWC++.
         in_trial: whether shadow arms ran beside it.
+        mixture: how the experts of the population did on the batch, before it was learned; None
+            without a population, or for feedback that does not say which items of the pool it is
+            about.
     """
 
     loss_before: float
@@ -106,6 +110,7 @@ class UpdateReport:
     drift: bool
     anchor_moved: bool
     in_trial: bool
+    mixture: MixtureReport | None = None
 
     @property
     def improvement(self) -> float:

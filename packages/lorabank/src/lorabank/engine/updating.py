@@ -10,8 +10,11 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
+from lorabank.adaptation.least_squares import work_of_solving
+from lorabank.adaptation.mixing import Experts, Mixing
 from lorabank.adaptation.preparation import context_of, work_of
-from lorabank.adaptation.step import Decision, StepResult, adapt, prepare
+from lorabank.adaptation.stacking import prepare_with_experts
+from lorabank.adaptation.step import Decision, StepResult, adapt
 from lorabank.adapter import Adapter
 from lorabank.clock import Clock
 from lorabank.config import EngineConfig
@@ -74,6 +77,7 @@ class Updater:
         feedback: Feedback,
         connection: Connection | None,
         commit: Commit | None,
+        experts: Experts | None,
     ) -> UpdateResult:
         """One update. Nothing has changed if this raises or is cancelled.
 
@@ -84,14 +88,14 @@ class Updater:
         started = self._timer()
         key = user_key(adapter.user_id, self._config.user_key_secret)
         rng = SeededChance((self._config.seed, int(key[:16], 16), adapter.version))
-        batch = await self._prepare(adapter, feedback, rng)
+        batch, mixing = await self._prepare(adapter, feedback, experts, rng)
         bank = state_of(connection)
         advice = await self._ask(adapter, feedback, connection)
         decision, hints = decide(self._config, key, advice)
         if connection is not None:
             decision = changed(decision, observed=True)
         queried = self._timer()
-        result, plain_mse = await self._compute(adapter, batch, decision, rng)
+        result, plain_mse = await self._compute(adapter, batch, mixing, decision, rng)
         computed = self._timer()
         updated = result.adapter
         if connection is not None:
@@ -125,6 +129,7 @@ class Updater:
             drift=result.drift,
             anchor_moved=result.anchor_moved,
             in_trial=result.in_trial,
+            mixture=result.mixture,
         )
         return UpdateResult(updated, report)
 
@@ -163,16 +168,24 @@ class Updater:
         )
         return await connection.inquiry.advise(cache_key, query)
 
-    async def _prepare(self, adapter: Adapter, feedback: Feedback, rng: Chance) -> Batch:
+    async def _prepare(
+        self, adapter: Adapter, feedback: Feedback, experts: Experts | None, rng: Chance
+    ) -> tuple[Batch, Mixing | None]:
         work = feedback.x.size
         if adapter.objective == "contrastive" and self._pool is not None:
             # Targets given as vectors are looked for among the negatives.
             work *= min(self._config.contrastive.negatives, len(self._pool))
-        arguments = (adapter, feedback, self._config, self._pool, rng)
-        return await self._run(work, prepare, *arguments)
+            work *= 1 if experts is None else len(experts.names) + 1
+        arguments = (adapter, feedback, self._config, self._pool, experts, rng)
+        return await self._run(work, prepare_with_experts, *arguments)
 
     async def _compute(
-        self, adapter: Adapter, batch: Batch, decision: Decision, rng: Chance
+        self,
+        adapter: Adapter,
+        batch: Batch,
+        mixing: Mixing | None,
+        decision: Decision,
+        rng: Chance,
     ) -> tuple[StepResult, float | None]:
         config = self._config
         passes = decision.hyperparameters.steps + 3
@@ -180,7 +193,9 @@ class Updater:
             # Whether a trial starts is drawn inside. The arm with more steps counts for two.
             passes += config.defaults.steps * (len(config.trials.arms) + 2)
         work = work_of(batch, adapter.rank, passes)
-        arguments = (adapter, batch, decision, config, rng, self._timer)
+        if config.solver == "rls":
+            work = work_of_solving(batch, adapter.rank, config.rls)
+        arguments = (adapter, batch, mixing, decision, config, rng, self._timer)
         return await self._run(work, _step, *arguments)
 
     async def _run(self, work: int, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
@@ -259,12 +274,13 @@ def _generation(bank: ReasoningBank) -> int:
 def _step(
     adapter: Adapter,
     batch: Batch,
+    mixing: Mixing | None,
     decision: Decision,
     config: EngineConfig,
     rng: Chance,
     timer: Callable[[], float],
 ) -> tuple[StepResult, float | None]:
-    result = adapt(adapter, batch, decision, config, rng, timer)
+    result = adapt(adapter, batch, decision, config, rng, timer, mixing)
     return result, _plain_mse(adapter, batch, result.loss_before)
 
 

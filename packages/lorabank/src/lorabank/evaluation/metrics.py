@@ -98,7 +98,7 @@ def user_scores(events: Events, scores: EventScores, k: int = 10) -> UserScores:
     )
 
 
-def mask_seen(log: Log, events: Events, part: slice, scores: AnyFloatArray) -> None:
+def mask_seen(log: Log, events: Events, part: slice | IntArray, scores: AnyFloatArray) -> None:
     """Set what was seen before each event to -inf, the target excepted. In place, (m, N)."""
     rows, target = np.arange(len(scores)), events.target[part]
     kept = scores[rows, target]
@@ -107,7 +107,7 @@ def mask_seen(log: Log, events: Events, part: slice, scores: AnyFloatArray) -> N
 
 
 def _score_logits(
-    log: Log, events: Events, part: slice, logits: AnyFloatArray
+    log: Log, events: Events, part: slice | IntArray, logits: AnyFloatArray
 ) -> tuple[AnyFloatArray, AnyFloatArray]:
     mask_seen(log, events, part, logits)
     rank = middle_rank(logits, events.target[part])

@@ -39,7 +39,8 @@ class Negatives:
     Attributes:
         vectors: (m, dim).
         prior: log popularity, (m,).
-        correction: log(m q_j) for drawn negatives, zero for supplied ones, (m,).
+        correction: log(m q_j) for drawn negatives, zero for supplied ones, (m,); or what else is
+            subtracted from a logit, (n, m). Infinite where a vector is no competitor.
         hits: True where a negative is the row's own target, (n, m).
     """
 
@@ -47,6 +48,12 @@ class Negatives:
     prior: AnyFloatArray
     correction: AnyFloatArray
     hits: BoolArray
+
+    def of_rows(self, rows: slice) -> Negatives:
+        """The same vectors for some of the rows."""
+        each = self.correction.ndim == 2
+        correction = self.correction[rows] if each else self.correction
+        return replace(self, hits=self.hits[rows], correction=correction)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +65,7 @@ class ContrastiveBatch:
         weights: (n,) weight of each row in the mean.
         calibration: of the adapter's logit.
         reference: of the identity's logit.
+        identity_losses: (n,) of the rows, where X is not what the identity would be given.
     """
 
     X: AnyFloatArray
@@ -68,18 +76,29 @@ class ContrastiveBatch:
     weights: AnyFloatArray
     calibration: Calibration
     reference: Calibration
+    identity_losses: AnyFloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.X)
 
     def loss(self, m: Matrices) -> float:
         """Weighted mean of the rows' losses."""
+        return self._mean(self.row_losses(m))
+
+    def row_losses(self, m: Matrices) -> AnyFloatArray:
+        """Loss of each row by itself, (n,)."""
         Y, _ = forward(m, self.X)
-        return self._mean(self._row_losses(*self._logits(Y, self.calibration)))
+        return row_losses(*self._logits(Y, self.calibration), self.liked)
 
     def identity_loss(self) -> float:
         """The same for ``y = x`` under the reference calibration."""
-        return self._mean(self._row_losses(*self._logits(self.X, self.reference)))
+        return self._mean(self.identity_row_losses())
+
+    def identity_row_losses(self) -> AnyFloatArray:
+        """Loss of each row under the identity, (n,)."""
+        if self.identity_losses is not None:
+            return self.identity_losses
+        return row_losses(*self._logits(self.X, self.reference), self.liked)
 
     def gradient(self, m: Matrices) -> tuple[float, AnyFloatArray, AnyFloatArray]:
         """(loss, dA, dB) at ``m``."""
@@ -87,7 +106,7 @@ class ContrastiveBatch:
         target, others = self._logits(Y, self.calibration)
         G = self._row_gradients(target, others)
         G *= (self.weights / len(self))[:, None]
-        return self._mean(self._row_losses(target, others)), *backward(m, self.X, H, G)
+        return self._mean(row_losses(target, others, self.liked)), *backward(m, self.X, H, G)
 
     def importance(self, m: Matrices, decay: float) -> tuple[AnyFloatArray, AnyFloatArray]:
         """Sums of per-sample squared gradients: for B (dim, rank), then for A (rank, dim).
@@ -109,9 +128,10 @@ class ContrastiveBatch:
             X=self.X[rows],
             T=self.T[rows],
             target_prior=self.target_prior[rows],
-            negatives=replace(self.negatives, hits=self.negatives.hits[rows]),
+            negatives=self.negatives.of_rows(rows),
             liked=self.liked[rows],
             weights=self.weights[rows],
+            identity_losses=None if self.identity_losses is None else self.identity_losses[rows],
         )
 
     def _mean(self, rows: AnyFloatArray) -> float:
@@ -130,12 +150,6 @@ class ContrastiveBatch:
         others[negatives.hits] = -np.inf
         return target, others
 
-    def _row_losses(self, target: AnyFloatArray, others: AnyFloatArray) -> AnyFloatArray:
-        """-log p or -log(1 - p), both as softplus, so that tiny ones do not cancel to zero."""
-        margin = target - log_sum_exp(others)
-        losses: AnyFloatArray = np.logaddexp(0, np.where(self.liked, -margin, margin))
-        return losses
-
     def _row_gradients(self, target: AnyFloatArray, others: AnyFloatArray) -> AnyFloatArray:
         """dL_i/dy_i, (n, dim), of each row by itself.
 
@@ -153,10 +167,23 @@ class ContrastiveBatch:
         return G
 
 
+def row_losses(target: AnyFloatArray, others: AnyFloatArray, liked: BoolArray) -> AnyFloatArray:
+    """-log p, or -log(1 - p) where not liked; as softplus, so that tiny ones don't cancel to zero.
+
+    Args:
+        target: logits of the targets, (..., n).
+        others: logits of what they compete with, (..., n, m).
+        liked: (n,).
+    """
+    margin = target - log_sum_exp(others)
+    losses: AnyFloatArray = np.logaddexp(0, np.where(liked, -margin, margin))
+    return losses
+
+
 def log_sum_exp(logits: AnyFloatArray) -> AnyFloatArray:
-    """Row-wise log of the sum of exponentials, (n, m) -> (n,), without overflow."""
-    peak = logits.max(axis=1)
+    """Log of the sum of exponentials along the last axis, (..., m) -> (...), without overflow."""
+    peak = logits.max(axis=-1)
     peak[np.isneginf(peak)] = 0.0  # a row of -inf alone sums to zero
     with np.errstate(divide="ignore"):
-        result: AnyFloatArray = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=1))
+        result: AnyFloatArray = peak + np.log(np.exp(logits - peak[..., None]).sum(axis=-1))
     return result

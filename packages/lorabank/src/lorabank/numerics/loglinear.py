@@ -123,9 +123,8 @@ def _evaluate_chunk(events: ChoiceEvents, theta: Vector) -> tuple[float, Vector,
 
 def _centred(feature: AnyFloatArray, targets: IntArray) -> AnyFloatArray:
     """The softmax does not see what is added to a row: from here, a constant is exactly flat."""
-    centred: AnyFloatArray = feature - (
-        feature.max() if feature.ndim == 1 else feature[np.arange(len(targets)), targets][:, None]
-    )
+    origin = feature.max() if feature.ndim == 1 else feature[np.arange(len(targets)), targets, None]
+    centred: AnyFloatArray = feature - origin
     return centred
 
 

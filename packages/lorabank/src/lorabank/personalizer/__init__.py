@@ -1,7 +1,8 @@
 """The facade that most applications want: adapters kept, ordered, cached and durable."""
 
+from lorabank.personalizer.many import ManyUpdates
 from lorabank.personalizer.personalizer import Personalizer
 from lorabank.personalizer.ranking import Ranked
 from lorabank.personalizer.receipt import ForgetReceipt
 
-__all__ = ["ForgetReceipt", "Personalizer", "Ranked"]
+__all__ = ["ForgetReceipt", "ManyUpdates", "Personalizer", "Ranked"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lorabank.adaptation.preparation import context_of
 from lorabank.adapter import Adapter
+from lorabank.arena import Arena, lease_of
 from lorabank.clock import Clock
 from lorabank.engine import LoRAPersonalizationEngine
 from lorabank.errors import InvalidInputError
@@ -11,6 +12,7 @@ from lorabank.personalizer.hot import Hot, HotAdapters
 from lorabank.stores import AdapterStore
 from lorabank.types.arrays import FloatArray
 from lorabank.types.feedback import Feedback
+from lorabank.types.values import changed
 
 
 class Adapters:
@@ -20,7 +22,8 @@ class Adapters:
         engine: makes adapters for new users.
         store: holds the others.
         clock: tells how old a hot adapter is.
-        capacity: adapters kept in memory.
+        capacity: adapters kept in memory, at most.
+        max_bytes: bytes that they take, at most.
         fresh_for: seconds for which a hot adapter is served without asking the store again.
     """
 
@@ -31,53 +34,90 @@ class Adapters:
         clock: Clock,
         *,
         capacity: int,
+        max_bytes: int,
         fresh_for: float,
     ) -> None:
         self._engine = engine
         self._store = store
         self._clock = clock
         self._fresh_for = fresh_for
-        self._hot = HotAdapters(capacity)
+        self._hot = HotAdapters(capacity, max_bytes)
+        self._arenas: dict[int, Arena] = {}
 
     def __len__(self) -> int:
         return len(self._hot)
 
     async def to_serve(self, user_id: str, context: FloatArray) -> Adapter:
         """As the store had it at most ``fresh_for`` seconds ago."""
+        hot = self.fresh(user_id) or await self.read(user_id, context)
+        return hot.adapter
+
+    def fresh(self, user_id: str) -> Hot | None:
+        """The adapter, if it was read or written at most ``fresh_for`` seconds ago."""
+        hot = self._hot.get(user_id)
+        if hot is not None and self._clock.monotonic() - hot.read_at <= self._fresh_for:
+            return hot
+        return None
+
+    def arena(self, rank: int) -> Arena:
+        """Where the weights of this rank are."""
+        arena = self._arenas.get(rank)
+        if arena is None:
+            arena = Arena(self._engine.config.space.dim, rank, self._engine.kernel)
+            self._arenas[rank] = arena
+        return arena
+
+    def settled(self, adapter: Adapter) -> Adapter:
+        """The same adapter with its weights in the arena; a store may keep another's."""
+        arena, lease = self.arena(adapter.rank), lease_of(adapter.weights)
+        if lease is not None and arena.owns(lease):
+            return adapter
+        return changed(adapter, weights=arena.put(adapter.weights).weights())
+
+    async def known(self, user_id: str) -> Adapter | None:
+        """As `to_serve`, but None for a user without one."""
         hot = self._hot.get(user_id)
         if hot is not None and self._clock.monotonic() - hot.read_at <= self._fresh_for:
             return hot.adapter
-        return (await self._read(user_id, context)).adapter
+        stored = await self._store.get(user_id)
+        return None if stored is None else stored.adapter
 
     async def to_update(self, user_id: str, feedback: Feedback) -> Hot:
         """However old: whether it is the stored one is found out when the update is committed."""
         hot = self._hot.get(user_id)
-        return hot or await self._read(user_id, context_of(feedback))
+        return hot or await self.read(user_id, context_of(feedback))
 
     def keep(self, user_id: str, adapter: Adapter, revision: int) -> None:
         """This one was just committed."""
-        self._hot.put(user_id, Hot(adapter, revision, self._clock.monotonic()))
+        self._hot.put(user_id, self._as_hot(adapter, revision, self._clock.monotonic()))
 
     def drop(self, user_id: str) -> None:
         """What is hot is not what is stored, or may not be."""
         self._hot.drop(user_id)
 
-    async def _read(self, user_id: str, context: FloatArray) -> Hot:
+    async def read(self, user_id: str, context: FloatArray) -> Hot:
+        """As the store has it now, or newly made."""
         ticket = self._hot.reading(user_id)
         try:
             read_at = self._clock.monotonic()
             stored = await self._store.get(user_id)
             if stored is None:
                 adapter = await self._engine.create_adapter(user_id, context=context)
-                hot = Hot(adapter, None, read_at)
+                hot = self._as_hot(adapter, None, read_at)
             else:
                 self._check(stored.adapter)
                 adapter = self._engine.with_kernel(stored.adapter)
-                hot = Hot(adapter, stored.revision, read_at)
+                hot = self._as_hot(adapter, stored.revision, read_at)
             self._hot.put_read(user_id, ticket, hot)
         finally:
             self._hot.end_reading(user_id, ticket)
         return hot
+
+    def _as_hot(self, adapter: Adapter, revision: int | None, read_at: float) -> Hot:
+        settled = self.settled(adapter)
+        lease = lease_of(settled.weights)
+        assert lease is not None
+        return Hot(settled, revision, read_at, lease)
 
     def _check(self, adapter: Adapter) -> None:
         """An adapter of another encoder would serve nonsense."""

@@ -14,6 +14,7 @@ from lorabank.logs import get_logger
 from lorabank.personalizer.adapters import Adapters
 from lorabank.personalizer.hot import Hot
 from lorabank.personalizer.locks import KeyedLocks, Turns
+from lorabank.personalizer.populations import Populations
 from lorabank.stores import AdapterStore, Change, Experience
 from lorabank.types.feedback import Feedback
 from lorabank.types.identifiers import user_key
@@ -29,6 +30,7 @@ class Learner:
         engine: computes them.
         store: they are committed to it.
         adapters: where they start from.
+        populations: what they stand on.
         locks: one per user.
         clock: dates the experience.
         concurrency: updates under way at once.
@@ -41,6 +43,7 @@ class Learner:
         engine: LoRAPersonalizationEngine,
         store: AdapterStore,
         adapters: Adapters,
+        populations: Populations,
         locks: KeyedLocks,
         clock: Clock,
         *,
@@ -51,6 +54,7 @@ class Learner:
         self._engine = engine
         self._store = store
         self._adapters = adapters
+        self._populations = populations
         self._locks = locks
         self._clock = clock
         self._admission = Turns(concurrency)
@@ -69,7 +73,9 @@ class Learner:
 
     async def _learn(self, user_id: str, feedback: Feedback, deadline: float) -> UpdateReport:
         while True:
+            await self._populations.current()
             hot = await self._adapters.to_update(user_id, feedback)
+            await self._populations.catch_up_with(hot.adapter)
             try:
                 return await self._update(user_id, hot, feedback)
             except VersionConflictError as exc:
@@ -104,6 +110,7 @@ class Learner:
         key = user_key(user_id, self._engine.config.user_key_secret)
 
         async def commit(updated: Adapter, finished: Pattern | None) -> None:
+            updated = self._adapters.settled(updated)
             revision = await self._store.commit(
                 Change(
                     adapter=updated,

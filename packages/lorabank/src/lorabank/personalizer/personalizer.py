@@ -5,36 +5,50 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import chain
+from typing import TypeVar, TypeVarTuple
 
 import anyio
+import anyio.to_thread
+import numpy as np
 from numpy.typing import ArrayLike
 
+from lorabank.adapter import Adapter
 from lorabank.background import background
 from lorabank.clock import Clock
-from lorabank.config import EngineConfig
+from lorabank.config import MEBIBYTE, EngineConfig
 from lorabank.consolidation import ConsolidationReport, Progress
 from lorabank.engine import EngineStats, LoRAPersonalizationEngine, UpdateReport
 from lorabank.errors import (
     InvalidInputError,
 )
+from lorabank.experts import ExpertWeights, mixed_transform, trust
 from lorabank.logs import get_logger
 from lorabank.personalizer.adapters import Adapters
 from lorabank.personalizer.courier import StoreQueue
 from lorabank.personalizer.forgetting import Forgetter
 from lorabank.personalizer.learner import Learner
 from lorabank.personalizer.locks import KeyedLocks
-from lorabank.personalizer.ranking import Ranked, rank_candidates
+from lorabank.personalizer.many import ManyUpdates, ManyUsers
+from lorabank.personalizer.populations import Populations
+from lorabank.personalizer.ranking import Ranked, as_recent, rank_candidates, rank_mixed
 from lorabank.personalizer.receipt import ForgetReceipt
 from lorabank.personalizer.upkeep import Upkeep
+from lorabank.population.recorder import OnPopulationProgress
 from lorabank.protocols import ReasoningBank
 from lorabank.stores import AdapterStore, StoreCounts, open_adapter_store
-from lorabank.types.arrays import FloatArray, as_matrix, as_vector
+from lorabank.types.arrays import FloatArray, as_array, as_matrix, as_vector, read_only
 from lorabank.types.checks import check_count, check_number, check_positive, check_text
 from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool
 from lorabank.types.skill import ConsolidationCriteria
 
 log = get_logger(__name__)
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+# Numbers that are looked at (or multiplied with) in well under the 5 ms for which the event loop
+# may be held up.
+INLINE_NUMBERS = 1 << 20
 
 
 class Personalizer:
@@ -52,11 +66,13 @@ class Personalizer:
         clock: Clock,
         *,
         hot_adapters: int,
+        hot_bytes: int,
         fresh_for: float,
         concurrency: int,
         patience: float,
     ) -> None:
         check_count(hot_adapters, "hot_adapters", low=1)
+        check_count(hot_bytes, "hot_bytes", low=1)
         check_number(fresh_for, "fresh_for", low=0.0)
         check_count(concurrency, "concurrency", low=1)
         check_positive(patience, "patience")
@@ -65,9 +81,17 @@ class Personalizer:
         self._items = items
         self._clock = clock
         self._locks = KeyedLocks()
-        self._adapters = Adapters(engine, store, clock, capacity=hot_adapters, fresh_for=fresh_for)
-        self._queue = StoreQueue(store, self._forget_again)
-        self._upkeep = Upkeep(engine, self._queue, clock, self.consolidate)
+        self._adapters = Adapters(
+            engine,
+            store,
+            clock,
+            capacity=hot_adapters,
+            max_bytes=hot_bytes,
+            fresh_for=fresh_for,
+        )
+        self._populations = Populations(engine, store, clock, fresh_for=fresh_for)
+        self._queue = StoreQueue(store, self._forget_again, clock)
+        self._upkeep = Upkeep(engine, store, self._queue, clock, self.consolidate)
         self._forgetter = Forgetter(
             engine, store, self._adapters, self._queue, clock, self._upkeep.rebuild
         )
@@ -75,12 +99,14 @@ class Personalizer:
             engine,
             store,
             self._adapters,
+            self._populations,
             self._locks,
             clock,
             concurrency=concurrency,
             patience=patience,
             queued=self._queue.notify,
         )
+        self._many = ManyUsers(self._adapters, self._learner, self._threads, concurrency)
         self._consolidating = anyio.Lock()
         self._criteria: ConsolidationCriteria | None = None
 
@@ -95,6 +121,7 @@ class Personalizer:
         items: ItemPool | None = None,
         clock: Clock | None = None,
         hot_adapters: int = 10_000,
+        hot_bytes: int = 256 * MEBIBYTE,
         fresh_for: float = 5.0,
         concurrency: int = 256,
         patience: float = 30.0,
@@ -107,7 +134,8 @@ class Personalizer:
             bank: a bank URL, a bank that the caller closes, or None.
             items: the pool of items.
             clock: where time comes from.
-            hot_adapters: adapters kept in memory.
+            hot_adapters, hot_bytes: adapters kept in memory, and bytes that they take, at most;
+                whichever is reached first. An adapter with a trial takes many times its weights.
             fresh_for: seconds by which `transform` and `rank` may lag behind what *other*
                 processes have stored, at most; this process's own updates are seen at once.
             concurrency: updates under way at once; more callers wait for their turn.
@@ -133,17 +161,20 @@ class Personalizer:
                 items,
                 clock,
                 hot_adapters=hot_adapters,
+                hot_bytes=hot_bytes,
                 fresh_for=fresh_for,
                 concurrency=concurrency,
                 patience=patience,
             )
             try:
-                if engine.has_reasoning_bank():
-                    personalizer._upkeep.start(tasks, config.consolidate_every)
+                personalizer._upkeep.start(tasks, config.consolidate_every)
+                if engine.trains_populations and await personalizer._populations.is_stale():
+                    personalizer._upkeep.rebuild()
                 yield personalizer
             finally:
                 if engine.has_reasoning_bank():
                     await personalizer._upkeep.drain()
+                    await personalizer._upkeep.resign()
                 tasks.cancel_scope.cancel()
 
     # ---- what applications call -----------------------------------------------------------
@@ -169,7 +200,9 @@ class Personalizer:
     async def transform(self, user_id: str, X: ArrayLike) -> FloatArray:
         """The user's view of embeddings (dim,) or (n, dim), float32 of the same shape.
 
-        A user without an adapter is served as a new one would be; nothing is stored.
+        A user without an adapter is served as a new one would be; nothing is stored. With a
+        population, it is the vector of the experts' geometric mixture, to search an index of
+        `item_vectors` with; popularity, biases and neighbours are in `rank` alone.
 
         Raises:
             InvalidInputError: wrong dimension, NaN or infinity; or the stored adapter is of
@@ -177,20 +210,86 @@ class Personalizer:
             StoreError: the store failed.
         """
         check_text(user_id, "user_id")
+        size = as_array(X, "X").size
+        context = await self._run(size, _mean_of, X, self._engine.config.space.dim)
+        experts = await self._populations.current()
+        adapter = await self._adapters.to_serve(user_id, context)
+        if experts is None:
+            return await self._run(size * adapter.rank, adapter.transform, X)
+        inputs = as_matrix(X, "X", adapter.dim)
+        arguments = (adapter, experts, inputs, self._engine.config.mixture)
+        served = await self._run(size * adapter.dim, mixed_transform, *arguments)
+        return served.reshape(np.shape(X))
+
+    async def forward_many(self, user_ids: Sequence[str], X: ArrayLike) -> FloatArray:
+        """Each user's view of an embedding of its own: `transform` of many in one call.
+
+        With a population, it is one call for each all the same: the experts have to be mixed.
+
+        Args:
+            user_ids: n of them; one may come several times.
+            X: (n, dim); row i is seen by user i.
+
+        Returns float32 (n, dim), to the bit what `transform` gives with a compiled kernel, and
+        within float32 with numpy.
+
+        Raises:
+            InvalidInputError: as for `transform`, or not as many users as rows.
+            StoreError: the store failed.
+        """
         inputs = as_matrix(X, "X", self._engine.config.space.dim)
-        adapter = await self._adapters.to_serve(user_id, inputs.mean(axis=0))
-        return adapter.transform(X)
+        if isinstance(user_ids, str) or len(user_ids) != len(inputs):
+            raise InvalidInputError("user_ids", user_ids, f"one for each of {len(inputs)} rows")
+        for user_id in user_ids:
+            check_text(user_id, "user_ids")
+        if await self._populations.current() is None:
+            return await self._many.forward(user_ids, inputs)
+        out = np.empty_like(inputs)
+        for row, user_id in enumerate(user_ids):
+            out[row] = await self.transform(user_id, inputs[row])
+        return out
+
+    async def update_many(self, feedback: Mapping[str, Feedback]) -> ManyUpdates:
+        """`learn` for many users, each committed as there; commits share the store's transactions.
+
+        Users are independent: a feedback that can't be learned, or a fault of the store, changes
+        nothing for its own user and is told in ``failed``. If this is cancelled, each user's
+        feedback was learned entirely or not at all.
+
+        Raises:
+            InvalidInputError: something is not a user id with a `Feedback` of the right dimension;
+                nothing was changed for anybody.
+        """
+        dim = self._engine.config.space.dim
+        for user_id, batch in feedback.items():
+            check_text(user_id, "user_id")
+            if not isinstance(batch, Feedback):
+                raise InvalidInputError(f"feedback[{user_id!r}]", batch, "a Feedback")
+            if batch.dim != dim:
+                raise InvalidInputError(f"feedback[{user_id!r}]", batch.x.shape, f"dim {dim}")
+        return await self._many.update(feedback)
 
     async def rank(
-        self, user_id: str, context: ArrayLike, candidates: ArrayLike | None = None, k: int = 10
+        self,
+        user_id: str,
+        context: ArrayLike,
+        candidates: ArrayLike | None = None,
+        k: int = 10,
+        *,
+        recent: ArrayLike | None = None,
     ) -> list[Ranked]:
         """The k best candidates for a context, best first, equal ones by position.
+
+        With a population, the score is the log of the probability that the mixture of its experts
+        gives an item among the candidates.
 
         Args:
             user_id: whose adapter is used.
             context: (dim,).
             candidates: positions in the pool (m,), or vectors (m, dim), or None for the pool.
             k: at most this many.
+            recent: positions of the items that the user liked last, newest first, where you know
+                more than was learned; None means those learned from.
 
         Raises:
             InvalidInputError: bad context or candidates, a negative k; or as for `transform`.
@@ -198,8 +297,47 @@ class Personalizer:
         """
         check_text(user_id, "user_id")
         vector = as_vector(context, "context", self._engine.config.space.dim)
+        liked = as_recent(recent, self._items)
+        experts = await self._populations.current()
         adapter = await self._adapters.to_serve(user_id, vector)
-        return rank_candidates(adapter, vector, candidates, self._items, k)
+        if experts is None:
+            return await self._rank_alone(adapter, vector, candidates, k)
+        given = None if candidates is None else as_array(candidates, "candidates")
+        count = len(experts.pool) if given is None else given.size
+        work = count * adapter.dim * len(experts.names)
+        mixture = self._engine.config.mixture
+        arguments = (adapter, experts, vector, given, k, liked, mixture)
+        return await self._run(work, rank_mixed, *arguments)
+
+    async def expert_weights(self, user_id: str) -> ExpertWeights | None:
+        """How far each expert of the population is trusted with a user; None without one.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        check_text(user_id, "user_id")
+        experts = await self._populations.current()
+        if experts is None:
+            return None
+        adapter = await self._adapters.known(user_id)
+        state = None if adapter is None else adapter.experts
+        return trust(state, experts, self._engine.config.mixture)
+
+    async def item_vectors(self) -> FloatArray:
+        """The items as `transform` expects them in an index: float32 (N, dim), read-only.
+
+        Their embeddings, plus what the population has learned about each. They change with every
+        consolidation.
+
+        Raises:
+            InvalidInputError: opened without ``items``.
+            StoreError: the store failed.
+        """
+        if self._items is None:
+            raise InvalidInputError("items", None, "a pool: open with items=")
+        experts = await self._populations.current()
+        vectors: FloatArray = self._items.vectors if experts is None else experts.item_vectors
+        return read_only(vectors)
 
     async def forget(self, user_id: str) -> ForgetReceipt:
         """Remove everything of a user, look whether it is gone, and say so.
@@ -221,34 +359,92 @@ class Personalizer:
         criteria: ConsolidationCriteria | None = None,
         *,
         on_progress: Callable[[Progress], None] | None = None,
+        on_population: OnPopulationProgress | None = None,
     ) -> ConsolidationReport:
-        """Turn episodes and the store's replay into skills. See the engine's method.
+        """Turn episodes and the store's replay into skills and a population.
+
+        See the engine's method. The population is stored, for all processes, and served from now
+        on.
 
         Args:
             criteria: when a group counts; kept for the consolidations in the background. None
                 means those given last, or the defaults.
-            on_progress: called in the event loop after each epoch of training.
+            on_progress: called in the event loop after each epoch of a skill's training.
+            on_population: the same for the population's.
 
         Raises:
-            BankError: no bank is connected, or it failed.
+            BankError: the bank failed; or none is connected, and there is no population to make.
             StoreError: the store failed.
         """
 
+        read: list[tuple[float, bool]] = []
+
         async def experiences() -> Mapping[str, Sequence[Feedback]]:
-            return await self._store.experiences(self._clock.wall())
+            now = self._clock.wall()
+            found = await self._store.experiences(now)
+            batches = chain.from_iterable(found.values())
+            read.append((now, any(feedback.items is not None for feedback in batches)))
+            return found
 
         async with self._consolidating:
             self._criteria = criteria or self._criteria
-            return await self._engine.consolidate_adaptation_patterns(
-                self._criteria, experiences=experiences, on_progress=on_progress
+            owed = await self._store.duties("rebuild", self._clock.wall())
+            report = await self._engine.consolidate_adaptation_patterns(
+                self._criteria,
+                experiences=experiences,
+                on_progress=on_progress,
+                on_population=on_population,
             )
+            if report.population is not None:
+                if await self._populations.keep(report.population, read[-1][0]):
+                    self._upkeep.rebuild()
+            elif self._engine.trains_populations and not read[-1][1]:
+                await self._populations.drop_if_stale()
+            for duty in owed:
+                await self._store.discharge(duty)
+            return report
 
     async def stats(self) -> tuple[EngineStats, StoreCounts]:
         """Counts of the engine since opening, and of the store."""
         return self._engine.stats(), await self._store.counts()
 
+    async def _rank_alone(
+        self, adapter: Adapter, context: FloatArray, candidates: ArrayLike | None, k: int
+    ) -> list[Ranked]:
+        size = 0 if self._items is None else self._items.vectors.size
+        if candidates is not None:
+            given = as_array(candidates, "candidates")
+            size = given.size * (1 if given.ndim == 2 else len(context))
+        return await self._run(size, rank_candidates, adapter, context, candidates, self._items, k)
+
+    async def _run(self, work: int, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        """Small work stays inline; more goes to a worker thread."""
+        if work <= INLINE_NUMBERS:
+            return function(*arguments)
+        return await anyio.to_thread.run_sync(function, *arguments, limiter=self._threads)
+
     async def _forget_again(self, key: str) -> None:
         await self._forgetter.forget_again(key)
+
+
+def _mean_of(X: ArrayLike, dim: int) -> FloatArray:
+    """Stands for what the user likes now, if no more is known."""
+    mean: FloatArray = as_matrix(X, "X", dim).mean(axis=0)
+    return mean
+
+
+def _mean(rows: FloatArray) -> FloatArray:
+    """Stands for what the user likes now, if no more is known."""
+    mean: FloatArray = rows.mean(axis=0)
+    return mean
+
+
+def _numbers(candidates: ArrayLike | None, items: ItemPool | None, dim: int) -> int:
+    """How many numbers the candidates' vectors have."""
+    if candidates is None:
+        return 0 if items is None else items.vectors.size
+    given = as_array(candidates, "candidates")
+    return given.size * (1 if given.ndim == 2 else dim)
 
 
 @asynccontextmanager

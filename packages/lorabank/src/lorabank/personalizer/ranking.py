@@ -8,8 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lorabank.adapter import Adapter
+from lorabank.config import MixtureConfig
 from lorabank.errors import InvalidInputError
-from lorabank.types.arrays import FloatArray, IntArray, as_array, as_matrix
+from lorabank.experts import (
+    BoundExperts,
+    mixed_log_probabilities,
+    mixed_vector_log_probabilities,
+)
+from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray, as_array, as_matrix
 from lorabank.types.checks import check_count
 from lorabank.types.items import ItemPool
 
@@ -17,7 +23,11 @@ IndexArray: TypeAlias = NDArray[np.intp]
 
 
 class Ranked(NamedTuple):
-    """A candidate: its position (in the pool, or among the given vectors) and its logit."""
+    """A candidate: its position (in the pool, or among the given vectors) and its score.
+
+    The score is the log of its probability among the candidates where there is a population, and
+    its logit otherwise.
+    """
 
     position: int
     score: float
@@ -51,7 +61,64 @@ def rank_candidates(
     return [Ranked(int(positions[i]), float(logits[i])) for i in best]
 
 
-def _top(logits: FloatArray, positions: IntArray, k: int) -> IndexArray:
+def rank_mixed(
+    adapter: Adapter,
+    experts: BoundExperts,
+    context: FloatArray,
+    candidates: ArrayLike | None,
+    k: int,
+    recent: tuple[int, ...] | None,
+    config: MixtureConfig,
+) -> list[Ranked]:
+    """The k most probable candidates under the mixture of experts, ties by position.
+
+    Args:
+        adapter: of the user.
+        experts: of the population.
+        context: (dim,).
+        candidates: as for `rank_candidates`.
+        k: >= 0.
+        recent: as for `mixed_log_probabilities`.
+        config: of the mixture.
+
+    Raises:
+        InvalidInputError: a negative k, or positions outside the pool.
+    """
+    check_count(k, "k")
+    pool = experts.pool
+    positions, vectors, _ = _resolve(candidates, pool, adapter.dim)
+    if not len(positions):
+        return []
+    if candidates is not None and np.ndim(candidates) == 2:
+        scores = mixed_vector_log_probabilities(adapter, experts, context, vectors, config)
+    else:
+        chosen = None if candidates is None else positions
+        scores = mixed_log_probabilities(adapter, experts, context, chosen, recent, config)
+    best = _top(scores, positions, k)
+    return [Ranked(int(positions[i]), float(scores[i])) for i in best]
+
+
+def as_recent(recent: ArrayLike | None, pool: ItemPool | None) -> tuple[int, ...] | None:
+    """Positions of the items that the user liked last, newest first.
+
+    Raises:
+        InvalidInputError: not positions in the pool.
+    """
+    if recent is None:
+        return None
+    given = as_array(recent, "recent")
+    size = 0 if pool is None else len(pool)
+    if given.size == 0:
+        return ()
+    if given.dtype.kind not in "iu" or given.ndim != 1:
+        raise InvalidInputError("recent", given.dtype, "positions (r,) of items, newest first")
+    outside = given[(given < 0) | (given >= size)]
+    if outside.size:
+        raise InvalidInputError("recent", int(outside[0]), f"positions in 0..{size - 1}")
+    return tuple(given.tolist())
+
+
+def _top(logits: AnyFloatArray, positions: IntArray, k: int) -> IndexArray:
     """Places of the k largest, best first; a full sort only of those that may be among them."""
     places = np.arange(len(logits))
     if 0 < k < len(logits):

@@ -13,7 +13,9 @@ class ForgetReceipt:
 
     Attributes:
         user_key: the keyed hash under which the user was known.
-        removed: adapters, queued episodes and experiences removed from the store.
+        removed: adapters, queued episodes and experiences removed from the store; its
+            ``populations`` held the user's share, name the user no more, and are made again in
+            the background: until then they are served as they are.
         patterns: episodes removed from the bank; None without a bank.
         skills: ids of the skills that held the user's share, removed and rebuilt without it.
         remaining: what the store still held when looked at afterwards.

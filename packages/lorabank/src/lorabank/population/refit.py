@@ -16,7 +16,7 @@ from lorabank.population.neighbours import ItemToItem
 from lorabank.population.recorder import Recorder
 from lorabank.population.residual_choice import ResidualTrainer
 from lorabank.population.residuals import Residuals
-from lorabank.population.shared import ChosenRank, Trainer, fresh, schedule_for
+from lorabank.population.shared import ChosenRank, Trained, Trainer, fresh, schedule_for
 from lorabank.population.tabling import build_table
 from lorabank.population_config import PopulationConfig
 from lorabank.types.space import EmbeddingSpace
@@ -61,6 +61,8 @@ class Refit:
         )
 
     def _shared(self, ground: Ground, chosen: ChosenRank) -> Matrices:
+        if (kept := self._as_chosen(chosen.trained)) is not None:
+            return kept
         start = fresh(chosen.rank, ground.pool.dim, self.trainer.seed)
         schedule = schedule_for(chosen.rank, self.trainer.prior)
         users, epochs = ground.split.fit, chosen.trained.epochs
@@ -68,10 +70,16 @@ class Refit:
 
     def _group(self, ground: Ground, group: TrainedGroup, start: Matrices) -> SharedAdapter:
         """The users behind the shared adapter are behind the group's as well."""
+        if (kept := self._as_chosen(group.trained)) is not None:
+            return _adapter(GROUP_PREFIX + group.id, kept, ground)
         users = group.users & ground.split.fit
         schedule, epochs = refining(self.trainer), group.trained.epochs
         matrices = self.trainer.again(ground, start, users, schedule, epochs)
         return _adapter(GROUP_PREFIX + group.id, matrices, ground)
+
+    def _as_chosen(self, trained: Trained) -> Matrices | None:
+        """Without a refit the same training on the same users would give the same weights."""
+        return None if self.trainer.prior.refit else trained.predictor.matrices
 
     def _residuals(self, ground: Ground, shared: Matrices, chosen: Chosen) -> Residuals:
         assert chosen.residuals is not None

@@ -38,6 +38,11 @@ class PopulationScorer:
         """Of the experts, the identity first."""
         return self.population.names
 
+    @property
+    def item_vectors(self) -> FloatArray:
+        """float32 (N, dim): ``e + v``, or the pool's own vectors without residuals."""
+        return self._vectors
+
     def transform(self, expert: str, X: FloatArray) -> FloatArray:
         """The expert's y, float32 (n, dim), for contexts X (n, dim).
 

@@ -3,11 +3,16 @@
 from lorabank.stores.base import (
     AdapterStore,
     Change,
+    Duty,
+    DutyKind,
     Experience,
     ForgetCounts,
+    PopulationRecord,
+    PopulationState,
     QueuedEpisode,
     StoreCounts,
     Stored,
+    StoredPopulation,
 )
 from lorabank.stores.memory import MemoryAdapterStore
 from lorabank.stores.open import open_adapter_store
@@ -15,11 +20,16 @@ from lorabank.stores.open import open_adapter_store
 __all__ = [
     "AdapterStore",
     "Change",
+    "Duty",
+    "DutyKind",
     "Experience",
     "ForgetCounts",
     "MemoryAdapterStore",
+    "PopulationRecord",
+    "PopulationState",
     "QueuedEpisode",
     "StoreCounts",
     "Stored",
+    "StoredPopulation",
     "open_adapter_store",
 ]

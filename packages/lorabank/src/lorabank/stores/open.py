@@ -15,9 +15,12 @@ from lorabank.stores.sqlite import open_sqlite_store
 
 @asynccontextmanager
 async def open_adapter_store(
-    url: str, *, replay: ReplayConfig | None = None
+    url: str, *, replay: ReplayConfig | None = None, half: bool = False
 ) -> AsyncIterator[AdapterStore]:
     """Open ``memory://`` or ``sqlite:///path.db``, and close it in the end.
+
+    With ``half``, files hold new weights in float16: about half the bytes, read back rounded to 11
+    bits. Memory holds them as they are.
 
     A path after three slashes is relative to the working directory, after four it is absolute.
 
@@ -36,7 +39,7 @@ async def open_adapter_store(
         finally:
             await store.aclose()
     elif parsed.scheme == "sqlite" and len(parsed.path) > 1:
-        async with open_sqlite_store(parsed.path[1:], settings) as durable:
+        async with open_sqlite_store(parsed.path[1:], settings, half=half) as durable:
             yield durable
     else:
         raise InvalidInputError("store", url, "'memory://' or 'sqlite:///path.db'")

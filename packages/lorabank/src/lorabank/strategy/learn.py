@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lorabank.statistics import arm_effects, choose_hints, clustered_means
+from lorabank.statistics import GAIN_LIMIT, arm_effects, choose_hints, clustered_means
 from lorabank.types.hyperparameters import Hyperparameters
 from lorabank.types.pattern import Match, TrialOutcome
 from lorabank.types.query import HALF_LIFE, PatternFilter
@@ -17,8 +17,6 @@ from lorabank.types.strategy import NO_TRIALS, Strategy, TrialSummary
 EVIDENCE_LIMIT = 512
 # Ids that a summary names: answers are cached by the thousand.
 NAMED = 4
-# A gain is at most 1 (no loss is left); harm beyond the reference loss counts as that much.
-GAIN_LIMIT = 1.0
 
 
 def evidence_filter(where: PatternFilter, asker: str | None = None) -> PatternFilter:

@@ -116,6 +116,12 @@ class Anchor:
     samples: int = 0
     drift: DriftState = DriftState()
 
+    @property
+    def arrays(self) -> list[FloatArray]:
+        """All of them."""
+        found = [self.weights.A, self.weights.B, self.importance.rows, self.importance.columns]
+        return found if self.held is None else [*found, self.held.rows, self.held.columns]
+
     def __post_init__(self) -> None:
         check_count(self.samples, "anchor.samples")
         rank, dim = self.weights.rank, self.weights.dim

@@ -6,7 +6,14 @@ import sqlite3
 
 from lorabank.adapter import Adapter
 from lorabank.codec import decode
-from lorabank.stores.base import ForgetCounts, QueuedEpisode, StoreCounts, Stored
+from lorabank.stores.base import (
+    ForgetCounts,
+    PopulationState,
+    QueuedEpisode,
+    StoreCounts,
+    Stored,
+    StoredPopulation,
+)
 from lorabank.types.feedback import Feedback
 from lorabank.types.pattern import Pattern
 
@@ -54,12 +61,29 @@ def read_experiences(
     return [(key, number, decode(Feedback, "feedback", body)) for key, number, body in rows]
 
 
+def read_population_state(db: sqlite3.Connection, namespace: str) -> PopulationState | None:
+    """What is stored of a population, without its body."""
+    query = "SELECT generation, stale FROM populations WHERE namespace = ?"
+    row = db.execute(query, (namespace,)).fetchone()
+    return None if row is None else PopulationState(row[0], bool(row[1]))
+
+
+def read_population(db: sqlite3.Connection, namespace: str) -> StoredPopulation | None:
+    """A namespace's population, or None."""
+    query = "SELECT generation, stale, body FROM populations WHERE namespace = ?"
+    row = db.execute(query, (namespace,)).fetchone()
+    if row is None:
+        return None
+    return StoredPopulation(row[2], PopulationState(row[0], bool(row[1])))
+
+
 def read_remains(db: sqlite3.Connection, user_id: str, user_key: str) -> ForgetCounts:
     """What is there of a user."""
     return ForgetCounts(
         adapters=_count(db, "adapters WHERE user_id = ?", user_id),
         episodes=_count(db, "episodes WHERE user_key = ?", user_key),
         experiences=_count(db, "replay WHERE user_key = ?", user_key),
+        populations=_count(db, "population_users WHERE user_key = ?", user_key),
     )
 
 

@@ -39,8 +39,8 @@ class ChangeRecord(NamedTuple):
     experience: ExperienceRecord | None
 
 
-def change_record(change: Change, replay: ReplayConfig) -> ChangeRecord:
-    """A change as bytes.
+def change_record(change: Change, replay: ReplayConfig, half: bool) -> ChangeRecord:
+    """A change as bytes; the weights in float16 if ``half``.
 
     Raises:
         CodecError: something in it can't be encoded.
@@ -50,7 +50,7 @@ def change_record(change: Change, replay: ReplayConfig) -> ChangeRecord:
         adapter.user_id,
         adapter.version,
         change.expected,
-        adapter.to_bytes(),
+        adapter.to_bytes(half=half),
         tuple(
             EpisodeRecord(p.user_key, p.created_at, encode(p, "pattern")) for p in change.episodes
         ),

@@ -6,9 +6,10 @@ import sqlite3
 from pathlib import Path
 
 from lorabank.errors import StoreError
+from lorabank.stores.sqlite.duties import create_tables
 
 APPLICATION_ID = 0x4C6F5241  # "LoRA"
-VERSION = 1
+VERSION = 2
 # Bytes of the smallest page that SQLite knows.
 SMALLEST = 512
 # Seconds that SQLite itself waits for another process's write to end.
@@ -53,6 +54,21 @@ CREATE TABLE forgotten (
     since REAL NOT NULL
 ) WITHOUT ROWID;
 """
+# Since version 2.
+POPULATIONS = """
+CREATE TABLE populations (
+    namespace TEXT PRIMARY KEY,
+    generation INTEGER NOT NULL,
+    stale INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE TABLE population_users (
+    user_key TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    PRIMARY KEY (user_key, namespace)
+) WITHOUT ROWID;
+CREATE INDEX population_users_by_namespace ON population_users (namespace);
+"""
 
 
 def connect(path: str) -> sqlite3.Connection:
@@ -71,7 +87,9 @@ def connect(path: str) -> sqlite3.Connection:
 
 
 def create_or_check(db: sqlite3.Connection, path: str) -> None:
-    """Create the tables in a new file; refuse a file of another kind, version, or damaged.
+    """Create the tables that are not there yet; refuse a file of another kind, or damaged.
+
+    A file of an earlier version becomes one of this; one of a later version is refused.
 
     Raises:
         StoreError: it says which.
@@ -81,15 +99,18 @@ def create_or_check(db: sqlite3.Connection, path: str) -> None:
     # a file without even one page for an empty one, and would write over what is left of it.
     if 0 < Path(path).stat().st_size < SMALLEST:
         raise StoreError(f"{path} is not a database, or damaged: too short for one")
-    _is_new(db, path)
+    _version(db, path)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("BEGIN IMMEDIATE")
     try:
-        if _is_new(db, path):
-            for statement in _statements():
+        version = _version(db, path)
+        missing = {0: TABLES + POPULATIONS, 1: POPULATIONS}.get(version)
+        if missing is not None:
+            for statement in _statements(missing):
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {VERSION}")
+        create_tables(db)
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
@@ -97,11 +118,11 @@ def create_or_check(db: sqlite3.Connection, path: str) -> None:
         raise
 
 
-def _is_new(db: sqlite3.Connection, path: str) -> bool:
-    """Whether the file is still empty.
+def _version(db: sqlite3.Connection, path: str) -> int:
+    """Version of the tables; 0 if the file is still empty.
 
     Raises:
-        StoreError: it is not ours, or of another version.
+        StoreError: it is not ours, or of a version that is not known here.
     """
     # One statement: another process may be creating the tables at this moment.
     kind, version, tables = db.execute(
@@ -109,18 +130,18 @@ def _is_new(db: sqlite3.Connection, path: str) -> bool:
         "FROM pragma_application_id, pragma_user_version"
     ).fetchone()
     if tables == 0 and kind in (0, APPLICATION_ID):
-        return True
+        return 0
     if kind != APPLICATION_ID:
         raise StoreError(f"{path} is a database of something else: choose another file")
-    if version != VERSION:
+    if not 1 <= version <= VERSION:
         raise StoreError(f"{path} has format version {version}, this is {VERSION}: upgrade")
-    return False
+    return int(version)
 
 
-def _statements() -> list[str]:
-    """`TABLES` cut into single statements: executescript would commit in between."""
+def _statements(tables: str) -> list[str]:
+    """SQL cut into single statements: executescript would commit in between."""
     statements, current = [], ""
-    for line in TABLES.strip().splitlines():
+    for line in tables.strip().splitlines():
         current += line + "\n"
         if sqlite3.complete_statement(current):
             statements.append(current)

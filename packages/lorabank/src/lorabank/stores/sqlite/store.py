@@ -14,9 +14,20 @@ import anyio.to_thread
 from lorabank.background import background
 from lorabank.config import ReplayConfig
 from lorabank.errors import CodecError, StoreClosedError, StoreError
-from lorabank.stores.base import Change, ForgetCounts, QueuedEpisode, StoreCounts, Stored
+from lorabank.stores.base import (
+    Change,
+    Duty,
+    DutyKind,
+    ForgetCounts,
+    PopulationRecord,
+    PopulationState,
+    QueuedEpisode,
+    StoreCounts,
+    Stored,
+    StoredPopulation,
+)
 from lorabank.stores.memory import check_page
-from lorabank.stores.sqlite import reads, writes
+from lorabank.stores.sqlite import duties, reads, writes
 from lorabank.stores.sqlite.faults import translated
 from lorabank.stores.sqlite.records import change_record
 from lorabank.stores.sqlite.schema import connect, create_or_check
@@ -28,8 +39,10 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def open_sqlite_store(path: str, replay: ReplayConfig) -> AsyncIterator[SqliteAdapterStore]:
-    """Open or create the file; several processes may share it.
+async def open_sqlite_store(
+    path: str, replay: ReplayConfig, *, half: bool = False
+) -> AsyncIterator[SqliteAdapterStore]:
+    """Open or create the file; several processes may share it. ``half``: weights in float16.
 
     Raises:
         StoreError: damaged, read-only, or of another kind or version.
@@ -37,7 +50,7 @@ async def open_sqlite_store(path: str, replay: ReplayConfig) -> AsyncIterator[Sq
     reading, writing = await anyio.to_thread.run_sync(_connect, path)
     keeper = writes.ReplayKeeper(replay)
     writer = Writer(writing, path, keeper.tidy)
-    store = SqliteAdapterStore(reading, writer, keeper, replay, path)
+    store = SqliteAdapterStore(reading, writer, keeper, replay, path, half=half)
     try:
         async with background() as tasks:
             tasks.start_soon(writer.run)
@@ -62,7 +75,10 @@ class SqliteAdapterStore:
         keeper: writes.ReplayKeeper,
         replay: ReplayConfig,
         path: str,
+        *,
+        half: bool = False,
     ) -> None:
+        self._half = half
         self._reading = reading
         self._writer = writer
         self._keeper = keeper
@@ -113,6 +129,30 @@ class SqliteAdapterStore:
             after = page[-1][:2]
         return found
 
+    async def put_population(self, namespace: str, population: PopulationRecord) -> PopulationState:
+        """See `AdapterStore.put_population`."""
+        check_text(namespace, "namespace")
+        write = partial(writes.write_population, namespace=namespace, population=population)
+        state: PopulationState = await self._writer.write(write)
+        return state
+
+    async def population_state(self, namespace: str) -> PopulationState | None:
+        """See `AdapterStore.population_state`."""
+        check_text(namespace, "namespace")
+        return await self._read(partial(reads.read_population_state, namespace=namespace))
+
+    async def get_population(self, namespace: str) -> StoredPopulation | None:
+        """See `AdapterStore.get_population`."""
+        check_text(namespace, "namespace")
+        return await self._read(partial(reads.read_population, namespace=namespace))
+
+    async def delete_population(self, namespace: str) -> bool:
+        """See `AdapterStore.delete_population`."""
+        check_text(namespace, "namespace")
+        write = partial(writes.delete_population, namespace=namespace)
+        removed: bool = await self._writer.write(write)
+        return removed
+
     async def forget(self, user_id: str, user_key: str, now: float) -> ForgetCounts:
         """See `AdapterStore.forget`."""
         check_text(user_id, "user_id")
@@ -124,6 +164,24 @@ class SqliteAdapterStore:
         """See `AdapterStore.remains`."""
         check_text(user_id, "user_id")
         return await self._read(partial(reads.read_remains, user_id=user_id, user_key=user_key))
+
+    async def owe(self, kind: DutyKind, key: str) -> None:
+        """See `AdapterStore.owe`."""
+        await self._writer.write(partial(duties.write_owed, kind=kind, key=key))
+
+    async def duties(self, kind: DutyKind, now: float, key: str | None = None) -> list[Duty]:
+        """See `AdapterStore.duties`."""
+        return await self._read(partial(duties.read_duties, kind=kind, now=now, key=key))
+
+    async def discharge(self, duty: Duty) -> None:
+        """See `AdapterStore.discharge`."""
+        await self._writer.write(partial(duties.write_discharged, duty=duty))
+
+    async def lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
+        """See `AdapterStore.lease`."""
+        arguments = {"name": name, "holder": holder, "now": now, "seconds": seconds}
+        held: bool = await self._writer.write(partial(duties.write_lease, **arguments))  # type: ignore[arg-type]
+        return held
 
     async def counts(self) -> StoreCounts:
         """See `AdapterStore.counts`."""
@@ -141,7 +199,7 @@ class SqliteAdapterStore:
 
     def _prepare(self, change: Change) -> Write:
         """A change as bytes, made in the writing thread."""
-        record = change_record(change, self._replay)
+        record = change_record(change, self._replay, self._half)
         return partial(writes.write_change, change=record, replay=self._keeper)
 
     def _disconnect_now(self) -> None:

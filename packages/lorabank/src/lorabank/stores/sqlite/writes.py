@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from lorabank.config import ReplayConfig
 from lorabank.errors import VersionConflictError
-from lorabank.stores.base import ForgetCounts, QueuedEpisode
+from lorabank.stores.base import ForgetCounts, PopulationRecord, PopulationState, QueuedEpisode
 from lorabank.stores.memory import conflict
+from lorabank.stores.sqlite.duties import write_owed
 from lorabank.stores.sqlite.records import ChangeRecord, ExperienceRecord
 
 
@@ -87,6 +88,8 @@ def write_settled(
         pattern = episode.pattern
         if _is_late(db, pattern.user_key, pattern.created_at):
             late.add(pattern.user_key)
+    for user_key in sorted(late):
+        write_owed(db, "forget", user_key)
     return sorted(late)
 
 
@@ -98,13 +101,43 @@ def write_forgotten(
         adapters=db.execute("DELETE FROM adapters WHERE user_id = ?", (user_id,)).rowcount,
         episodes=db.execute("DELETE FROM episodes WHERE user_key = ?", (user_key,)).rowcount,
         experiences=db.execute("DELETE FROM replay WHERE user_key = ?", (user_key,)).rowcount,
+        populations=_mark_stale(db, user_key),
     )
     db.execute(
         "INSERT INTO forgotten VALUES (?, ?) "
         "ON CONFLICT DO UPDATE SET since = max(since, excluded.since)",
         (user_key, now),
     )
+    write_owed(db, "forget", user_key, now)
     return counts
+
+
+def write_population(
+    db: sqlite3.Connection, namespace: str, population: PopulationRecord
+) -> PopulationState:
+    """Store a population; stale if a user in it was forgotten since its experiences were read."""
+    generation = secrets.randbits(62)  # as with revisions
+    delete_population(db, namespace)
+    db.executemany(
+        "INSERT OR IGNORE INTO population_users VALUES (?, ?)",
+        [(key, namespace) for key in population.user_keys],
+    )
+    gone = db.execute(
+        "DELETE FROM population_users WHERE namespace = ? AND user_key IN "
+        "(SELECT user_key FROM forgotten WHERE since >= ?)",
+        (namespace, population.created_at),
+    ).rowcount
+    state = PopulationState(generation, gone > 0)
+    values = (namespace, generation, state.stale, population.body)
+    db.execute("INSERT INTO populations VALUES (?, ?, ?, ?)", values)
+    return state
+
+
+def delete_population(db: sqlite3.Connection, namespace: str) -> bool:
+    """Remove a population; whether it was there."""
+    db.execute("DELETE FROM population_users WHERE namespace = ?", (namespace,))
+    done = db.execute("DELETE FROM populations WHERE namespace = ?", (namespace,))
+    return done.rowcount > 0
 
 
 def write_deleted(db: sqlite3.Connection, user_id: str) -> bool:
@@ -115,6 +148,16 @@ def write_deleted(db: sqlite3.Connection, user_id: str) -> bool:
 def write_without_replay(db: sqlite3.Connection) -> None:
     """The replay is switched off: drop what it held."""
     db.execute("DELETE FROM replay")
+
+
+def _mark_stale(db: sqlite3.Connection, user_key: str) -> int:
+    """Populations that name the user: they have to be made again. How many there were."""
+    db.execute(
+        "UPDATE populations SET stale = 1 WHERE namespace IN "
+        "(SELECT namespace FROM population_users WHERE user_key = ?)",
+        (user_key,),
+    )
+    return db.execute("DELETE FROM population_users WHERE user_key = ?", (user_key,)).rowcount
 
 
 def _is_late(db: sqlite3.Connection, user_key: str, created_at: float) -> bool:

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lorabank.demo.results import Machine
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where it ran."""
+
+    cpu: str
+    cores: int
+    python: str
+    numpy: str
+    system: str
+
+    def __str__(self) -> str:
+        cores = "1 core" if self.cores == 1 else f"{self.cores} cores"
+        return f"{self.cpu}, {cores}, {self.system}, Python {self.python}, numpy {self.numpy}"
 
 
 def this_machine() -> Machine:

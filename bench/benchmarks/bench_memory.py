@@ -1,6 +1,6 @@
-"""Time of a whole engine update with the memory bank, cold (asked) and warm (cached).
+"""Memory of an adapter, in several states. `lorabank-bench` measures the time of updates.
 
-    .venv/bin/python -m pytest bench/benchmarks/bench_engine.py -o python_files='bench_*.py' \
+    .venv/bin/python -m pytest bench/benchmarks/bench_memory.py -o python_files='bench_*.py' \
         -o python_functions='bench_*' --benchmark-enable --benchmark-only -n 0
 
 The memory of an adapter is in ``extra_info``: ``bytes`` of the object as it lives in the process,
@@ -28,10 +28,8 @@ from lorabank import (
 )
 from lorabank import LoRAPersonalizationEngine as Engine
 
-PATTERNS = 300  # what the bank holds before the clock starts
 dims = pytest.mark.parametrize("dim", [64, 384, 768])
 ranks = pytest.mark.parametrize("rank", [4, 8, 16])
-batches = pytest.mark.parametrize("batch", [1, 10, 50])
 
 
 @pytest.fixture
@@ -50,50 +48,6 @@ def config_of(dim: int, rank: int, **changes: Any) -> EngineConfig:
 def feedback_of(dim: int, batch: int) -> Feedback:
     x = np.random.default_rng(0).standard_normal((batch, dim)).astype(np.float32)
     return Feedback(x, 0.5 * x)
-
-
-async def update(engine: Engine, adapter: Adapter, feedback: Feedback, expected: str) -> None:
-    _, report = await engine.update_adapter(adapter, feedback)
-    assert report.cache == expected
-
-
-async def filled(engine: Engine, dim: int) -> tuple[Adapter, Adapter]:
-    """A bank with some patterns, and two users who take turns in a cache of one entry."""
-    adapter = await engine.create_adapter("filler")
-    for seed in range(PATTERNS):
-        x = np.random.default_rng(seed).standard_normal((1, dim)).astype(np.float32)
-        adapter, _ = await engine.update_adapter(adapter, Feedback(x, 0.5 * x))
-    await engine.flush()
-    return await engine.create_adapter("one"), await engine.create_adapter("two")
-
-
-@dims
-@ranks
-@batches
-@pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
-@pytest.mark.benchmark(group="engine update")
-def bench_update(
-    benchmark: Any,
-    portal: anyio.from_thread.BlockingPortal,
-    dim: int,
-    rank: int,
-    batch: int,
-    warm: bool,
-) -> None:
-    engine = Engine(config_of(dim, rank), "memory://")
-    feedback = feedback_of(dim, batch)
-    with portal.wrap_async_context_manager(engine):
-        users = portal.call(filled, engine, dim)
-        turn = iter(range(10**9))
-
-        async def many() -> None:
-            for _ in range(10):
-                user = users[0] if warm else users[next(turn) % 2]
-                await update(engine, user, feedback, "hit" if warm else "miss")
-
-        portal.call(update, engine, users[0 if warm else 1], feedback, "miss")
-        benchmark.extra_info["updates per round"] = 10
-        benchmark.pedantic(portal.call, args=(many,), rounds=20, warmup_rounds=1)
 
 
 @dims

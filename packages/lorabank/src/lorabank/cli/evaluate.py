@@ -1,0 +1,96 @@
+"""``lorabank evaluate``: what a bank is worth on anyone's own log."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from lorabank.cli.evaluate_tables import print_evaluation
+from lorabank.cli.output import configure_logs, errors_console
+from lorabank.cli.progress import ProgressLine
+from lorabank.evaluation.make import check_installed, evaluate_log
+from lorabank.evaluation.report.results import Report, to_json
+from lorabank.evaluation.settings import ORDERS, SPLITS, EvaluateSettings, quick
+from lorabank.evaluation.sources.load import MOST_ROWS
+
+
+@click.command()
+@click.argument("interactions")
+@click.argument("items", required=False)
+@click.option("--like", type=float, help="Ratings from here on are likes (default: every row is).")
+@click.option("--split", type=click.Choice(SPLITS), default="users", show_default=True)
+@click.option("--order", type=click.Choice(ORDERS), default="time", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seeds", type=click.IntRange(1), default=1, help="That many seeds in a row.")
+@click.option("--quick", "is_quick", is_flag=True, help="A small run, for a first look.")
+@click.option("--max-rows", type=click.IntRange(1000), default=MOST_ROWS, show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("lorabank-evaluation.html"),
+    show_default=True,
+    help="Where the HTML report goes.",
+)
+@click.option("--no-report", is_flag=True, help="Write no HTML report.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def evaluate(
+    interactions: str,
+    items: str | None,
+    like: float | None,
+    split: str,
+    order: str,
+    seed: int,
+    seeds: int,
+    is_quick: bool,
+    max_rows: int,
+    out: Path,
+    no_report: bool,
+    as_json: bool,
+) -> None:
+    """Compare every way of ranking, with a bank and without, on a log of your own.
+
+    INTERACTIONS: CSV with user_id, item_id, timestamp or pos, and maybe rating. ITEMS: CSV with
+    item_id and columns of text, or .npz or parquet with item_id and vectors. Instead of both: the
+    name "movielens" or "groceries".
+    """
+    console = errors_console()
+    configure_logs(console, verbose=False)
+    settings = EvaluateSettings(split=split, order=order)
+    if is_quick:
+        settings = quick(settings)
+    check_installed(report=not no_report)
+    if not no_report and not out.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(out.parent)!r}", param_hint="--out")
+    with ProgressLine(console, 1) as progress:
+        report = evaluate_log(
+            interactions,
+            items,
+            settings,
+            range(seed, seed + seeds),
+            like=like,
+            most_rows=max_rows,
+            command=shlex.join(["lorabank", *sys.argv[1:]]),
+            tell=progress.tell,
+        )
+    _show(report, as_json=as_json)
+    if not no_report:
+        _write(report, out, console)
+
+
+def _show(report: Report, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(to_json(report), allow_nan=False))
+    else:
+        print_evaluation(report, Console())
+
+
+def _write(report: Report, out: Path, console: Console) -> None:
+    from lorabank.evaluation.report.html import render  # matplotlib takes a while to import
+
+    out.write_text(render(report), encoding="utf-8")
+    console.print(f"report: {out}", highlight=False, soft_wrap=True)

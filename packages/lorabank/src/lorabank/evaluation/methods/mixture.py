@@ -1,0 +1,155 @@
+"""The mixture of experts as the library serves it, with the user's own chain among them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lorabank.adaptation.stacking import prepare_with_experts
+from lorabank.adaptation.step import Decision, adapt
+from lorabank.adapter import Adapter
+from lorabank.config import EngineConfig
+from lorabank.engine.starting import identity_adapter
+from lorabank.evaluation.ground import Ground
+from lorabank.evaluation.methods.base import Scores
+from lorabank.evaluation.views import View
+from lorabank.experts import BoundExperts
+from lorabank.numerics.contrastive import log_sum_exp
+from lorabank.numerics.mixture import new_mixture, observe
+from lorabank.population import Population
+from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray
+from lorabank.types.feedback import Feedback
+from lorabank.types.hyperparameters import Hyperparameters
+from lorabank.types.space import EmbeddingSpace
+
+OWN_RANK = 8
+# An adapter that starts from a prior is near its goal; see `Hyperparameters`.
+ONLINE = Hyperparameters(learning_rate=0.05, ewc_strength=1e-3)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixed:
+    """Probabilities of a population's experts, mixed by how well each predicted the user so far.
+
+    The weights follow every event by its exact likelihood over what was on offer; the user's own
+    adapter learns from batches by the library's own update step.
+
+    Attributes:
+        experts: bound to the catalogue.
+        config: of the own chain and of the mixture.
+        batch: events that are learned from together.
+        choices: what was kept on past users.
+    """
+
+    experts: BoundExperts
+    config: EngineConfig
+    batch: int
+    choices: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def bytes_per_user(self) -> float:
+        """The own adapter, the weights of the mixture, and the last likes."""
+        own = 4.0 * 2 * self.config.rank * self.config.space.dim
+        return own + 8.0 * (len(self.experts.names) + 1)
+
+    def logits(self, view: View) -> Scores:
+        """Log probabilities. All users are run through here, once."""
+        own = self.own_outputs(view)
+        weights = self.weights(view, self.likelihoods(view, own))
+
+        def logits(rows: IntArray) -> FloatArray:
+            logs = self.log_probabilities(view, rows, own[rows])
+            with np.errstate(divide="ignore"):
+                logs += np.log(weights[rows]).T[:, :, None].astype(np.float32)
+            peak = logs.max(axis=0)
+            peak[np.isneginf(peak)] = 0.0
+            with np.errstate(divide="ignore"):
+                mixed: FloatArray = peak + np.log(np.exp(logs - peak).sum(axis=0))
+            return mixed
+
+        return logits
+
+    def own_outputs(self, view: View) -> FloatArray:
+        """(n, dim) of each user's own chain, learned from that user's earlier batches alone."""
+        outputs = np.empty_like(view.events.x)
+        for number in np.unique(view.events.user).tolist():
+            rows = np.flatnonzero(view.events.user == number)
+            for part, adapter in self.states(view, self.new_adapter(), rows):
+                outputs[part] = adapter.transform(self.experts.base_output(view.events.x[part]))
+        return outputs
+
+    def new_adapter(self) -> Adapter:
+        """One that changes nothing yet."""
+        return identity_adapter(self.config, "user", np.random.default_rng(self.config.seed))
+
+    def states(
+        self, view: View, adapter: Adapter, rows: IntArray
+    ) -> Iterator[tuple[IntArray, Adapter]]:
+        """A stream's batches, each with the adapter that has learned from those before."""
+        for begin in range(0, len(rows), self.batch):
+            part = rows[begin : begin + self.batch]
+            yield part, adapter
+            if begin + self.batch < len(rows):
+                adapter = self.learned(view, adapter, part)
+
+    def learned(self, view: View, adapter: Adapter, rows: IntArray) -> Adapter:
+        """The library's update: mixture weights and own weights."""
+        events = view.events
+        feedback = Feedback(events.x[rows], items=events.target[rows])
+        seed = [self.config.seed, int(events.user[rows[0]]), adapter.version]
+        rng = np.random.default_rng(seed)
+        batch, mixing = prepare_with_experts(
+            adapter, feedback, self.config, self.experts.pool, self.experts, rng
+        )
+        decision = Decision(self.config.defaults)
+        step = adapt(adapter, batch, decision, self.config, rng, time.perf_counter, mixing)
+        return step.adapter
+
+    def log_probabilities(self, view: View, rows: IntArray, own: FloatArray) -> FloatArray:
+        """(K, m, N) of each expert over what was on offer, the own chain last."""
+        recent = view.recent[rows]
+        shared = self.experts.score(view.events.x[rows], recent, None).logits
+        name = self.experts.base_expert.name
+        logs = np.concatenate([shared, self.experts.scorer.logits(name, own, recent)[None]])
+        for k in range(len(logs)):
+            view.mask(rows, logs[k])
+            logs[k] -= log_sum_exp(logs[k])[:, None]
+        return logs
+
+    def likelihoods(self, view: View, own: FloatArray) -> AnyFloatArray:
+        """(n, K) log likelihood of every event under each expert."""
+        found = np.empty((len(view), len(self.experts.names)))
+        for rows in view.chunks(step=len(self.experts.names)):
+            logs = self.log_probabilities(view, rows, own[rows])
+            found[rows] = logs[:, np.arange(len(rows)), view.events.target[rows]].T
+        return found
+
+    def weights(self, view: View, likelihoods: AnyFloatArray) -> AnyFloatArray:
+        """(n, K) weights before each event: from the same user's earlier events alone."""
+        settings, prior = self.config.mixture, self.experts.prior
+        found = np.empty_like(likelihoods)
+        mixture, last = new_mixture(prior, settings.identity_weight), -1
+        for row, number in enumerate(view.events.user.tolist()):
+            if number != last:
+                mixture, last = new_mixture(prior, settings.identity_weight), number
+            found[row] = mixture.served
+            mixture, _ = observe(mixture, [likelihoods[row].tolist()], prior, settings.share)
+        return found
+
+
+def fit_mixture(ground: Ground, population: Population) -> Mixed:
+    """A population's experts, with the library's own settings."""
+    dim = ground.items.shape[1]
+    config = EngineConfig(
+        space=EmbeddingSpace("evaluation", dim),
+        rank=min(OWN_RANK, dim),
+        objective="contrastive",
+        defaults=ONLINE,
+        seed=ground.seed,
+    )
+    experts = BoundExperts(population, ground.pool, config.mixture)
+    kept = {expert.name: expert.gain for expert in population.experts}
+    return Mixed(experts, config, ground.settings.batch, kept)

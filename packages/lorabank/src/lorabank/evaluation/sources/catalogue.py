@@ -1,0 +1,142 @@
+"""The catalogue: texts that are embedded, or ready vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lorabank.errors import InvalidInputError
+from lorabank.evaluation.sources.codes import Codebook
+from lorabank.evaluation.sources.csv_file import CsvFile
+from lorabank.evaluation.sources.embedding import embed, unit
+from lorabank.evaluation.sources.interactions import ITEM, require
+from lorabank.evaluation.sources.table import INSTALL, Reading, SourceUnavailableError
+from lorabank.types.arrays import FloatArray, as_matrix
+
+TWICE, NAMELESS, TEXTLESS = "item_id occurs again", "no item_id", "no text"
+
+
+def read_catalogue(path: Path, reading: Reading) -> tuple[Codebook, FloatArray]:
+    """Numbers for the items, and their vectors, float32 (N, dim) of unit length.
+
+    Args:
+        path: CSV with item_id and columns of text, joined as "name: value" (``.gz`` too); or
+            parquet with item_id and either a column ``vector`` of lists or columns of text; or
+            ``.npz`` with ``item_id`` (N,) and ``vectors`` (N, dim).
+        reading: where what is left out is counted.
+
+    Raises:
+        InvalidInputError: a column or array is missing, nothing usable, or vectors not finite.
+        SourceUnavailableError: a package of the extra is not installed.
+    """
+    ids, content = _read(path, reading)
+    items = Codebook()
+    kept = []
+    for row, key in enumerate(ids):
+        if not key:
+            reading.skip_items(NAMELESS, 1)
+        elif items.add(key):
+            kept.append(row)
+        else:
+            reading.skip_items(TWICE, 1)
+    if not kept:
+        raise InvalidInputError(str(path), "no items", "at least one item")
+    reading.items = len(kept)
+    if isinstance(content, list):
+        made = embed(tuple(content[row] for row in kept))
+    else:
+        made = content[kept]
+    empty = int(np.count_nonzero(~made.any(axis=1)))
+    if empty:
+        reading.skip_items(f"{TEXTLESS} (kept, with a zero vector)", empty)
+    return items, unit(made)
+
+
+def _read(path: Path, reading: Reading) -> tuple[list[bytes], list[str] | FloatArray]:
+    if path.suffix == ".npz":
+        return _npz(path)
+    if path.suffix in (".parquet", ".pq"):
+        return _parquet(path)
+    return _csv(path, reading)
+
+
+def _csv(path: Path, reading: Reading) -> tuple[list[bytes], list[str]]:
+    file = CsvFile(path)
+    require(file.columns, [ITEM], path)
+    names = [name for name in file.columns if name and name != ITEM]
+    if not names:
+        raise InvalidInputError(
+            f"columns of {path.name}", list(file.columns), "columns of text beside 'item_id'"
+        )
+    ids: list[bytes] = []
+    texts: list[str] = []
+    for batch in file.batches([ITEM, *names], newlines=True):
+        ids += [(value or b"").strip() for value in batch.column(0).to_pylist()]
+        cells = [_texts(batch.column(i + 1)) for i in range(len(names))]
+        texts += [_joined(names, row) for row in zip(*cells, strict=True)]
+    reading.skip_items("another number of columns than the header", file.wrong_width)
+    return ids, texts
+
+
+def _parquet(path: Path) -> tuple[list[bytes], list[str] | FloatArray]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as exc:
+        raise SourceUnavailableError(INSTALL) from exc
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowInvalid as exc:
+        raise InvalidInputError(str(path), str(exc), "a parquet file") from exc
+    require(table.column_names, [ITEM], path)
+    ids = [b"" if v is None else _key(v) for v in table.column(ITEM).to_pylist()]
+    if "vector" in table.column_names:
+        return ids, _matrix(table.column("vector").to_pylist(), path, len(ids))
+    names = [name for name in table.column_names if name != ITEM]
+    if not names:
+        raise InvalidInputError(
+            f"columns of {path.name}", table.column_names, "a column 'vector', or columns of text"
+        )
+    cells = [["" if v is None else str(v) for v in table.column(n).to_pylist()] for n in names]
+    return ids, [_joined(names, row) for row in zip(*cells, strict=True)]
+
+
+def _npz(path: Path) -> tuple[list[bytes], FloatArray]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+    except (ValueError, OSError, EOFError) as exc:
+        raise InvalidInputError(
+            str(path), str(exc), "an .npz file without pickled objects"
+        ) from exc
+    require(list(found), [ITEM, "vectors"], path)
+    ids = [_key(value) for value in found[ITEM].tolist()]
+    return ids, _matrix(found["vectors"], path, len(ids))
+
+
+def _matrix(value: object, path: Path, rows: int) -> FloatArray:
+    matrix = as_matrix(value, f"vectors of {path.name}")
+    if len(matrix) != rows:
+        raise InvalidInputError(
+            f"vectors of {path.name}", len(matrix), f"{rows} rows, one per item"
+        )
+    return matrix
+
+
+def _key(value: object) -> bytes:
+    return value.strip() if isinstance(value, bytes) else str(value).strip().encode()
+
+
+def _texts(column: Any) -> list[str]:
+    return [
+        (value or b"").decode("utf-8", errors="replace").strip() for value in column.to_pylist()
+    ]
+
+
+def _joined(names: list[str], cells: tuple[str, ...]) -> str:
+    """``title: Heat. genres: crime``, what is empty left out; one column alone has no name."""
+    if len(names) == 1:
+        return cells[0]
+    return ". ".join(f"{name}: {cell}" for name, cell in zip(names, cells, strict=True) if cell)

@@ -1,0 +1,117 @@
+"""Many users in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import anyio
+import anyio.to_thread
+import numpy as np
+
+from lorabank.engine import UpdateReport
+from lorabank.errors import LorabankError
+from lorabank.personalizer.adapters import Adapters
+from lorabank.personalizer.hot import Hot
+from lorabank.personalizer.learner import Learner
+from lorabank.types.arrays import FloatArray, IntArray
+from lorabank.types.feedback import Feedback
+
+# Multiply-adds that take well under the 5 ms for which the event loop may be held up, also where
+# every adapter comes from memory.
+INLINE_WORK = 2_000_000
+
+
+class ManyUpdates(NamedTuple):
+    """What `Personalizer.update_many` did for each user: a report, or why nothing was changed."""
+
+    reports: dict[str, UpdateReport]
+    failed: dict[str, LorabankError]
+
+
+class ManyUsers:
+    """Serves and updates many users at once. Belongs to one event loop.
+
+    Args:
+        adapters: where they are.
+        learner: learns for each.
+        threads: for work that would hold up the event loop.
+        concurrency: users that are read or updated at once.
+    """
+
+    def __init__(
+        self,
+        adapters: Adapters,
+        learner: Learner,
+        threads: anyio.CapacityLimiter,
+        concurrency: int,
+    ) -> None:
+        self._adapters = adapters
+        self._learner = learner
+        self._threads = threads
+        self._concurrency = concurrency
+
+    async def forward(self, user_ids: Sequence[str], X: FloatArray) -> FloatArray:
+        """See `Personalizer.forward_many`; as many users as rows."""
+        found = await self._find(dict(zip(user_ids, X, strict=True)))
+        served = [found[user_id] for user_id in user_ids]
+        ranks = np.fromiter((hot.adapter.rank for hot in served), np.int64, len(served))
+        if X.size * int(ranks.max()) <= INLINE_WORK:
+            return self._forward(served, ranks, X)
+        return await anyio.to_thread.run_sync(
+            self._forward, served, ranks, X, limiter=self._threads
+        )
+
+    async def update(self, feedback: Mapping[str, Feedback]) -> ManyUpdates:
+        """See `Personalizer.update_many`."""
+        done = ManyUpdates({}, {})
+
+        async def learn(user_id: str) -> None:
+            try:
+                done.reports[user_id] = await self._learner.learn(user_id, feedback[user_id])
+            except LorabankError as exc:
+                done.failed[user_id] = exc
+
+        await self._for_each(feedback, learn)
+        return done
+
+    async def _find(self, contexts: Mapping[str, FloatArray]) -> dict[str, Hot]:
+        """Every user's adapter; those that are not in memory are read side by side."""
+        found: dict[str, Hot] = {}
+        for user_id in contexts:
+            hot = self._adapters.fresh(user_id)
+            if hot is not None:
+                found[user_id] = hot
+
+        async def read(user_id: str) -> None:
+            found[user_id] = await self._adapters.read(user_id, contexts[user_id])
+
+        await self._for_each([u for u in contexts if u not in found], read)
+        return found
+
+    async def _for_each(
+        self, user_ids: Iterable[str], do: Callable[[str], Awaitable[None]]
+    ) -> None:
+        """``do`` it for each, some at once."""
+        left = iter(list(user_ids))
+
+        async def work() -> None:
+            for user_id in left:
+                await do(user_id)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(self._concurrency):
+                tasks.start_soon(work)
+
+    def _forward(self, served: Sequence[Hot], ranks: IntArray, X: FloatArray) -> FloatArray:
+        """One call of the kernel for each rank: usually one."""
+        scales = np.fromiter((hot.adapter.scale for hot in served), np.float64, len(served))
+        leases = [hot.lease for hot in served]
+        if (ranks == ranks[0]).all():
+            return self._adapters.arena(int(ranks[0])).forward_many(leases, scales, X)
+        out = np.empty_like(X)
+        for rank in np.unique(ranks):
+            rows = np.flatnonzero(ranks == rank)
+            chosen = [leases[row] for row in rows]
+            out[rows] = self._adapters.arena(int(rank)).forward_many(chosen, scales[rows], X[rows])
+        return out
