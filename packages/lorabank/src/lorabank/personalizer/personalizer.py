@@ -106,6 +106,7 @@ class Personalizer:
             patience=patience,
             queued=self._queue.notify,
         )
+        self._threads = anyio.CapacityLimiter(engine.config.worker_threads)
         self._many = ManyUsers(self._adapters, self._learner, self._threads, concurrency)
         self._consolidating = anyio.Lock()
         self._criteria: ConsolidationCriteria | None = None
