@@ -99,7 +99,7 @@ def _marks(report: Report) -> Table:
 
 def _verdict(mark: Mark) -> str:
     if mark.reached is None:
-        return "not run"
+        return "no answer"
     return "[green]reached[/]" if mark.reached else "[bold red]NOT reached[/]"
 
 

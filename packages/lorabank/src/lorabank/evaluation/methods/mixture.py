@@ -11,7 +11,7 @@ import numpy as np
 from lorabank.adaptation.stacking import prepare_with_experts
 from lorabank.adaptation.step import Decision, adapt
 from lorabank.adapter import Adapter
-from lorabank.config import EngineConfig
+from lorabank.config import EngineConfig, EwcConfig
 from lorabank.engine.starting import identity_adapter
 from lorabank.evaluation.ground import Ground
 from lorabank.evaluation.methods.base import Scores
@@ -26,6 +26,8 @@ from lorabank.types.hyperparameters import Hyperparameters
 from lorabank.types.space import EmbeddingSpace
 
 OWN_RANK = 8
+# Users here have tens of events, not thousands: the anchor that EWC holds on to moves as often.
+ANCHOR_EVERY = 40
 # An adapter that starts from a prior is near its goal; see `Hyperparameters`.
 ONLINE = Hyperparameters(learning_rate=0.05, ewc_strength=1e-3)
 
@@ -149,6 +151,7 @@ def fit_mixture(ground: Ground, population: Population) -> Mixed:
         objective="contrastive",
         defaults=ONLINE,
         seed=ground.seed,
+        ewc=EwcConfig(anchor_every=ANCHOR_EVERY),
     )
     experts = BoundExperts(population, ground.pool, config.mixture)
     kept = {expert.name: expert.gain for expert in population.experts}

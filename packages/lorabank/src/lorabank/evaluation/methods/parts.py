@@ -17,7 +17,7 @@ from lorabank.population.model import SHARED
 from lorabank.types.arrays import FloatArray, IntArray
 
 # Weights of item-kNN beside the shared adapter's similarity.
-BESIDE = (0.1, 0.2, 0.4, 0.8)
+BESIDE = (0.1, 0.2, 0.4, 0.8, 1.6)
 BIASES = (0.0, 2.0, 6.0, 12.0)
 # Temperature that the biases' weights above are meant at.
 TAU = 4.0

@@ -70,8 +70,10 @@ class Workshop:
 
     @property
     def shared(self) -> Shared:
-        """The adapter for everyone; one that changes nothing if none was proved."""
+        """The adapter for everyone, proved by itself or as the ground of what else was learned;
+        one that changes nothing if neither."""
         found = [a for a in self.plain.adapters if a.name == SHARED]
+        found = found or [a for a in self.full.adapters if a.name == SHARED]
         return Shared(self.ground.log_prior, found[0] if found else None)
 
     def with_groups(self, kind: str) -> Population:

@@ -120,6 +120,9 @@ def _drift(found: tuple[Drift, ...]) -> Mark:
     if not found:
         return Mark(name, wanted, "not run", None)
     drift = found[0]
+    if drift.unregularised_gain.lower <= 0:
+        gain = nats(drift.unregularised_gain)
+        return Mark(name, wanted, f"{drift.old_ratio.mean:.3f}x; no gain to keep: {gain}", None)
     text = f"{drift.old_ratio.mean:.3f}x, {100 * drift.kept.mean:.0f} % ({drift.method})"
     reached = drift.old_ratio.mean <= FORGOTTEN and drift.kept.mean >= KEPT
     return Mark(name, wanted, text, reached)
