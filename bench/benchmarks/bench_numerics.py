@@ -7,6 +7,7 @@ forward pass and the plain step, beside other libraries.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 
 from lorabank.adaptation.step import Decision, adapt, prepare
 from lorabank.adapter import Adapter, Objective
-from lorabank.config import EngineConfig
+from lorabank.config import EngineConfig, RlsConfig
 from lorabank.numerics.lora import initial_matrices
 from lorabank.types.feedback import Feedback
 from lorabank.types.hyperparameters import Hyperparameters
@@ -79,3 +80,13 @@ def bench_update_contrastive(benchmark: Any, dim: int, rank: int, batch: int, ew
     feedback = Feedback(rows(batch, dim), items=np.arange(batch))
     config = config_of(dim, rank, "contrastive", ewc)
     _bench_update(benchmark, config, feedback, ItemPool(rows(ITEMS, dim)))
+
+
+@dims
+@batches
+@pytest.mark.parametrize("forgetting", [1.0, 0.99])
+@pytest.mark.benchmark(group="update, mse, recursive least squares at rank 8")
+def bench_update_rls(benchmark: Any, dim: int, batch: int, forgetting: float) -> None:
+    feedback = Feedback(rows(batch, dim), rows(batch, dim, 2))
+    config = replace(config_of(dim, 8, "mse"), solver="rls", rls=RlsConfig(forgetting=forgetting))
+    _bench_update(benchmark, config, feedback, ItemPool(rows(2, dim)))

@@ -299,3 +299,20 @@ def test_a_pool_of_two_items() -> None:
         )
         assert mixing is not None
         assert np.isfinite(mixing.losses).all()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"enabled": 1},
+        {"identity_weight": 0.0},
+        {"identity_weight": 1.0},
+        {"share": 0.0},
+        {"share": 1.1},
+        {"prior_events": -1.0},
+        {"prior_events": math.inf},
+    ],
+)
+def test_settings_out_of_range_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(InvalidInputError, match=r"mixture\."):
+        MixtureConfig(**bad)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lorabank.statistics import arm_effects
-from lorabank.strategy import learn
+from lorabank.strategy import EVIDENCE_LIMIT, learn
 from lorabank.types.hyperparameters import Hints, Hyperparameters
 from lorabank.types.pattern import ArmOutcome, Match, Pattern, TrialOutcome
 from lorabank.types.strategy import ArmEffect, Strategy
@@ -86,6 +86,28 @@ def test_without_an_effect_hardly_any_run_ever_hints_in_very_many_looks() -> Non
         for _ in range(runs)
     ]
     assert np.mean(ever) <= 0.05, f"{np.mean(ever):.2%}"
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(3600)
+def test_without_an_effect_no_neighbourhood_hints_either() -> None:
+    """1,500 trials of 1,000 users; 30 looks from different places at the 512 nearest of them."""
+    rng, runs, ever = np.random.default_rng(27), 60, 0
+    for _ in range(runs):
+        found = evidence(rng, 1000)
+        place: dict[str, np.ndarray] = {}
+        for match in found:
+            place.setdefault(match.pattern.user_key, rng.normal(size=8))
+        contexts = np.stack([place[m.pattern.user_key] + 0.3 * rng.normal(size=8) for m in found])
+        contexts /= np.linalg.norm(contexts, axis=1, keepdims=True)
+        for n in range(50, len(found) + 1, 50):
+            asker = str(rng.choice(list(place)))
+            order = np.argsort(-contexts[:n] @ place[asker]).tolist()
+            others = [found[i] for i in order if found[i].pattern.user_key != asker]
+            if learn((), others[:EVIDENCE_LIMIT], DEFAULTS).hints != Hints():
+                ever += 1
+                break
+    assert ever / runs <= 0.05
 
 
 def test_a_real_effect_is_hinted_once_and_for_good() -> None:

@@ -32,6 +32,7 @@ OVERRIDE = """
 FACTORIES = """
 from contextlib import asynccontextmanager
 from lorabank.protocols import Capability
+from lorabank.stores import MemoryAdapterStore
 from lorabank_memory import MemoryStore
 
 class Durable(MemoryStore):
@@ -49,6 +50,10 @@ async def open_durable():
 async def open_at(directory):
     (directory / "was here").touch(exist_ok=False)
     yield MemoryStore()
+
+@asynccontextmanager
+async def open_adapters(replay=None):
+    yield MemoryAdapterStore(replay)
 
 @asynccontextmanager
 async def open_number():
@@ -114,6 +119,21 @@ def test_the_suite_is_chosen_by_type(pytester: pytest.Pytester, bank: str) -> No
     result.assert_outcomes(passed=4, deselected=result.parseoutcomes()["deselected"])
     result.stdout.fnmatch_lines([f"lorabank conformance: {bank} is a PatternStore*other (dim 16)"])
     result.stdout.no_fnmatch_line("*TestReasoningBank*")
+
+
+@pytest.mark.parametrize(
+    ("bank", "passed"), [("factories:open_adapters", 6), ("sqlite:///{tmp}/app.db", 8)]
+)
+def test_adapter_stores_have_their_own_suite(
+    pytester: pytest.Pytester, bank: str, passed: int
+) -> None:
+    laws = "queue_order or replay_age or test_lease or shared_lease or search_order"
+    result = prove(pytester, "--bank", bank, "-v", "-k", laws, "--bank-space", "other:16")
+    skipped = 8 - passed
+    outcomes = {"passed": passed, "skipped": skipped} if skipped else {"passed": passed}
+    result.assert_outcomes(**outcomes, deselected=result.parseoutcomes()["deselected"])
+    result.stdout.fnmatch_lines([f"lorabank conformance: {bank} is a AdapterStore*"])
+    result.stdout.no_fnmatch_line("*TestPatternStore*")
 
 
 def test_skips_are_printed_with_reasons(pytester: pytest.Pytester) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from pathlib import Path
 
 import anyio
+import numpy as np
 import pytest
 from tests.crash.nursery import (
     Log,
@@ -16,10 +18,13 @@ from tests.crash.nursery import (
     queued_ids,
     stored_versions,
 )
-from tests.crash.worker import CONFIG, LoggingBank
+from tests.crash.worker import CONFIG, LoggingBank, feedback
 
+from lorabank import Clock
 from lorabank.personalizer import Personalizer
+from lorabank.personalizer.upkeep import LEASE
 
+LATER = 4 * LEASE
 CAMPAIGN = pytest.mark.campaign
 
 
@@ -50,14 +55,45 @@ def everything_is_delivered(database: Path, log: Log) -> None:
     said: list[str] = []
 
     async def start() -> None:
-        store = f"sqlite:///{database}"
-        async with Personalizer.open(CONFIG, store=store, bank=LoggingBank(said.append)) as p:
+        store, bank = f"sqlite:///{database}", LoggingBank(said.append)
+        async with Personalizer.open(CONFIG, store=store, bank=bank, clock=shifted([LATER])) as p:
             with anyio.fail_after(60):
                 await p._queue.emptied()
 
     left = queued_ids(database)
     anyio.run(start)
     assert left <= {line.removeprefix("D ") for line in said}
+    assert queued_ids(database) == set()
+
+
+def shifted(by: list[float]) -> Clock:
+    """A clock that is off by ``by[0]`` seconds."""
+    return Clock(wall=lambda: time.time() + by[0])
+
+
+def test_another_process_takes_over_from_a_killed_deliverer(tmp_path: Path) -> None:
+    """Not before its lease has run out; then what is queued is delivered."""
+    database, log, said = tmp_path / "app.db", Log(tmp_path / "log"), list[str]()
+    with nursery() as workers:
+        pid = workers.start("crash", 0, database, log.path)
+        log.wait_for(5)
+        workers.kill(pid)
+
+    async def take_over() -> None:
+        store, bank, by = f"sqlite:///{database}", LoggingBank(said.append), [-LATER]
+        async with Personalizer.open(CONFIG, store=store, bank=bank, clock=shifted(by)) as p:
+            for seed in range(2):
+                await p.learn("ada", feedback(np.random.default_rng(seed)))
+            await p._upkeep._seek_lead()
+            assert not p._queue.leads
+            assert not said
+            by[0] = LATER
+            with anyio.fail_after(60):
+                await p._upkeep._seek_lead()
+                await p._queue.emptied()
+
+    anyio.run(take_over)
+    assert said
     assert queued_ids(database) == set()
 
 

@@ -13,8 +13,11 @@ from tests.engine.banks import (
 )
 from tests.engine.evidence import DEFAULTS, evidence
 
-from lorabank import Adapter, QueryConfig, TrialConfig, user_key
+from lorabank import Adapter, QueryConfig, RlsConfig, TrialConfig, user_key
 from lorabank import LoRAPersonalizationEngine as Engine
+from lorabank.adaptation.least_squares import work_of_solving
+from lorabank.engine.updating import INLINE_WORK
+from lorabank.numerics.mse import MseBatch
 
 PATIENT = QueryConfig(budget=5.0)
 
@@ -115,3 +118,10 @@ async def test_the_rls_solver_keeps_A_and_carries_its_state_through_bytes() -> N
         again, [report] = await run_updates(engine, merged, 1)
         assert again.rls is not None
     assert all(report.loss_after < report.loss_before for report in reports)
+
+
+def test_the_rls_solver_counts_its_work_per_sample() -> None:
+    X = np.ones((300, 6), np.float32)
+    batch = MseBatch(X, X)
+    plain, forgetting = (work_of_solving(batch, 2, RlsConfig(forgetting=f)) for f in (1.0, 0.9))
+    assert plain <= INLINE_WORK < forgetting

@@ -74,10 +74,13 @@ def run_rounds(directory: Path, rounds: int) -> None:
 def live_and_die(
     directory: Path, number: int, rng: np.random.Generator, books: list[Acknowledged]
 ) -> None:
-    """Let processes work on one directory, and kill each after a random number of lines."""
+    """Let processes work on one directory, and kill each after a random number of lines.
+
+    Their users are those of the round before, so that what there is to compare does not grow.
+    """
     children = [
         subprocess.Popen(
-            [sys.executable, "-m", CHILD, str(directory), f"{number}-{which}", str(number)],
+            [sys.executable, "-m", CHILD, str(directory), str(which), str(number)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,

@@ -65,6 +65,21 @@ def test_with_forgetting_the_cut_does_not_matter(cut: list[int]) -> None:
     np.testing.assert_allclose(information, whole[1], rtol=1e-9)
 
 
+def test_with_forgetting_each_sample_is_absorbed_after_the_other() -> None:
+    """Against the recursion as it is written: ``B += P h (r - B h)^T``, 200 samples at once."""
+    hidden, residual, start = stream(n=200)
+    B, information = start.copy(), RIDGE * np.eye(RANK)
+    for h, r in zip(hidden, residual, strict=True):
+        known = information - RIDGE * np.eye(RANK)
+        if h @ known @ h > 0:
+            information = information - 0.1 * known @ np.outer(h, h) @ known / (h @ known @ h)
+        information = information + np.outer(h, h)
+        B += np.outer(r - B @ h, np.linalg.inv(information) @ h)
+    found = run(hidden, residual, start, [0, 200], forgetting=0.9)
+    np.testing.assert_allclose(found[0], B, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(found[1], information, rtol=1e-8)
+
+
 def test_forgetting_follows_a_change_that_remembering_everything_averages() -> None:
     hidden, _, start = stream(n=600)
     old, new = np.random.default_rng(5).normal(size=(2, DIM, RANK))

@@ -15,6 +15,8 @@ from lorabank.personalizer import Personalizer
 from lorabank.stores import (
     AdapterStore,
     Change,
+    Duty,
+    DutyKind,
     ForgetCounts,
     MemoryAdapterStore,
     PopulationRecord,
@@ -99,6 +101,19 @@ class ScriptedStore:
     async def remains(self, user_id: str, user_key: str) -> ForgetCounts:
         counts: ForgetCounts = await self._play("remains", user_id, user_key)
         return counts
+
+    async def owe(self, kind: DutyKind, key: str) -> None:
+        await self._play("owe", kind, key)
+
+    async def duties(self, kind: DutyKind, now: float, key: str | None = None) -> list[Duty]:
+        found: list[Duty] = await self._play("duties", kind, now, key)
+        return found
+
+    async def discharge(self, duty: Duty) -> None:
+        await self._play("discharge", duty)
+
+    async def lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
+        return bool(await self._play("lease", name, holder, now, seconds))
 
     async def counts(self) -> StoreCounts:
         counts: StoreCounts = await self._play("counts")

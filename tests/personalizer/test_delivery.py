@@ -130,7 +130,7 @@ async def test_consolidation_now_and_then() -> None:
 
 
 async def _sleeping(time: FakeTime) -> bool:
-    return bool(time.sleepers)
+    return any(until - time.now > 50.0 for until, _ in time.sleepers)
 
 
 async def _called(bank: ScriptedBank, count: int) -> bool:

@@ -392,6 +392,29 @@ async def test_the_engine_alone_uses_a_population_when_it_is_told_to() -> None:
         assert engine.experts is None
 
 
+async def test_a_merged_adapter_knows_nothing_of_what_one_user_liked() -> None:
+    async with LoRAPersonalizationEngine(config_of(), items=POOL) as engine:
+        await engine.use_population(make_population())
+        adapters = []
+        for i, user in enumerate(("ada", "bob")):
+            feedback = make_likes(np.random.default_rng(i), 5)
+            adapter = await engine.create_adapter(user)
+            adapters.append((await engine.update_adapter(adapter, feedback)).adapter)
+        assert all(adapter.experts is not None for adapter in adapters)
+        assert engine.merge_adapters(adapters, user_id="both").experts is None
+
+
+async def test_a_new_user_on_a_shared_adapter_starts_from_no_skill() -> None:
+    """A skill's weights on top of it would do the same thing twice."""
+    async with LoRAPersonalizationEngine(config_of(), "memory://", items=POOL) as engine:
+        assert not engine._stands_on_shared()
+        await engine.use_population(make_population())
+        assert engine._stands_on_shared()
+        alone = replace(make_population(), experts=make_population().experts[:1])
+        await engine.use_population(alone)
+        assert not engine._stands_on_shared()
+
+
 async def test_an_engine_refuses_a_population_that_does_not_fit() -> None:
     other = replace(make_population(), space=replace(SPACE, name="other"))
     small = ItemPool(POOL.vectors[:7])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
+
 import anyio
 import numpy as np
 import pytest
@@ -10,9 +13,18 @@ from tests.engine.banks import waiting_for as waiting
 from tests.engine.people import People
 from tests.personalizer.stores import ScriptedStore, bank_ids, batch, key, learn, once, until
 
-from lorabank import BankUnavailableError, ConsolidationCriteria, OutboxConfig, QueryConfig
+from lorabank import (
+    BankUnavailableError,
+    CapabilityError,
+    ConsolidationCriteria,
+    OutboxConfig,
+    QueryConfig,
+)
 from lorabank.personalizer import Personalizer
-from lorabank.stores import Change, ForgetCounts, open_adapter_store
+from lorabank.personalizer.upkeep import LEASE
+from lorabank.stores import AdapterStore, Change, ForgetCounts, open_adapter_store
+from lorabank.stores.base import GRACE
+from lorabank.stores.sqlite import SqliteAdapterStore
 
 
 async def test_everything_goes_and_the_receipt_says_so(store_url: str) -> None:
@@ -79,6 +91,17 @@ async def test_a_delivery_under_way_is_waited_for() -> None:
             assert await bank_ids(bank) == []
 
 
+@pytest.fixture
+def everybody_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if each lease had run out in the middle of a delivery."""
+
+    async def lease(*arguments: object) -> bool:
+        return True
+
+    monkeypatch.setattr(SqliteAdapterStore, "lease", lease)
+
+
+@pytest.mark.usefixtures("everybody_leads")
 async def test_another_process_delivers_what_was_forgotten_and_forgets_again(
     sqlite_url: str,
 ) -> None:
@@ -111,6 +134,7 @@ async def _is_empty(bank: ScriptedBank, user: str) -> bool:
     return not await bank_ids(bank, user)
 
 
+@pytest.mark.usefixtures("everybody_leads")
 async def test_two_processes_delivering_the_same_do_not_forget_anybody(sqlite_url: str) -> None:
     one_bank, other_bank, gate = ScriptedBank(), ScriptedBank(), anyio.Event()
     other_bank.inner = one_bank.inner
@@ -275,3 +299,113 @@ async def test_late_episodes_are_refused_by_the_store(sqlite_url: str) -> None:
         # Its episode, finished by somebody who kept the adapter from before.
         await store.commit(Change(old.adapter, key("ada"), None, (old.adapter.pending,)))
         assert (await store.counts()).queued == 0
+
+
+async def test_what_a_dead_process_owed_the_bank_is_done_at_the_next_start(
+    store_url: str,
+) -> None:
+    """The store has forgotten, the bank has not: nobody is left to say so but the store."""
+    bank, time = ScriptedBank(), FakeTime()
+    with anyio.fail_after(20):
+        async with open_adapter_store(store_url) as store:
+            async with Personalizer.open(
+                make_config(), store=store, bank=bank, clock=time.clock
+            ) as p:
+                await learn(p, "ada", 4)
+                await p._upkeep.drain()
+                bank.script["forget"] = failing()
+                with pytest.raises(BankUnavailableError):
+                    await p.forget("ada")
+            assert await bank_ids(bank, "ada")
+            del bank.script["forget"]
+            time.advance(GRACE)
+            async with Personalizer.open(make_config(), store=store, bank=bank, clock=time.clock):
+                await until(lambda: _owes_nothing(store))
+            assert await bank_ids(bank, "ada") == []
+
+
+async def _owes_nothing(store: AdapterStore) -> bool:
+    return not await store.duties("forget", math.inf)
+
+
+async def test_a_receipt_settles_the_debt(store_url: str) -> None:
+    async with open_adapter_store(store_url) as store:
+        async with Personalizer.open(make_config(), store=store, bank=ScriptedBank()) as p:
+            await learn(p, "ada", 2)
+            assert (await p.forget("ada")).verified
+            assert await store.duties("forget", math.inf) == []
+        async with Personalizer.open(make_config(), store=store) as p:
+            await p.forget("bob")  # no bank to ask now: it is asked when there is one
+            assert [duty.key for duty in await store.duties("forget", math.inf)] == [key("bob")]
+
+
+async def test_skills_that_lost_a_user_are_rebuilt_at_the_next_start() -> None:
+    people, bank, time = People("mse"), ScriptedBank(lambda: 1e9), FakeTime()
+    with anyio.fail_after(60):
+        async with open_adapter_store("memory://") as store:
+            opened = partial(Personalizer.open, people.config(), store=store, clock=time.clock)
+            async with opened(bank=bank) as p:
+                for user in range(72):
+                    for i in range(2):
+                        await p.learn(f"user {user}", people.feedback(user, i))
+                await p._upkeep.drain()
+                await p.consolidate(ConsolidationCriteria(max_groups=0))
+                (before,) = await bank.skills("default")
+                bank.script["auto_consolidate"] = failing()
+                await p.forget("user 3")
+                await until(lambda: _called(bank, "auto_consolidate", 2))
+            assert not await bank.skills("default")
+            del bank.script["auto_consolidate"]
+            async with opened(bank=bank):
+                await until(lambda: _has_skills(bank), 30)
+                await until(lambda: _is_rebuilt(store))
+            users = {user for skill in await bank.skills("default") for user in skill.user_keys}
+            assert users
+            assert users <= set(before.user_keys) - {key("user 3")}
+
+
+async def _called(bank: ScriptedBank, method: str, times: int) -> bool:
+    return bank.calls[method] >= times
+
+
+async def _is_rebuilt(store: AdapterStore) -> bool:
+    return not await store.duties("rebuild", math.inf)
+
+
+async def test_a_bank_that_never_forgets_does_not_hold_deliveries_back(store_url: str) -> None:
+    bank = ScriptedBank()
+    bank.script["forget"] = failing(CapabilityError("no DELETE here"))
+    with anyio.fail_after(20):
+        async with open_adapter_store(store_url) as store:
+            await store.forget("ada", key("ada"), 0.0)
+            async with Personalizer.open(make_config(), store=store, bank=bank) as p:
+                await learn(p, "bob", 3)
+                await p._queue.emptied()
+            assert len(await bank_ids(bank, "bob")) == 2
+            assert [duty.key for duty in await store.duties("forget", math.inf)] == [key("ada")]
+
+
+async def test_one_process_delivers_and_another_takes_over(sqlite_url: str) -> None:
+    """The first one's time stands still, as if it hung: it does not prolong its lease."""
+    first, second, frozen, time = ScriptedBank(), ScriptedBank(), FakeTime(), FakeTime()
+    first.script["store_patterns"] = hanging
+    second.inner = first.inner
+    with anyio.fail_after(30):
+        async with open_adapter_store(sqlite_url) as store:
+            opened = partial(Personalizer.open, make_config(outbox=OutboxConfig(drain=0.1)))
+            async with opened(store=store, bank=first, clock=frozen.clock) as one:
+                await learn(one, "ada", 2)
+                await first.started["store_patterns"].wait()
+                async with opened(store=store, bank=second, clock=time.clock) as other:
+                    await learn(other, "bob", 2)
+                    for _ in range(int(LEASE) - 1):
+                        time.advance(1.0)
+                        await settle()
+                    await other._upkeep._seek_lead()
+                    assert not other._queue.leads
+                    assert not second.calls["store_patterns"]
+                    time.advance(1.0)
+                    await other._upkeep._seek_lead()
+                    assert other._queue.leads
+                    await other._queue.emptied()
+                    assert len(await bank_ids(second)) == 2

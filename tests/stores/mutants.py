@@ -14,6 +14,8 @@ import anyio.lowlevel
 from lorabank.errors import StoreClosedError, VersionConflictError
 from lorabank.stores import (
     Change,
+    Duty,
+    DutyKind,
     ForgetCounts,
     MemoryAdapterStore,
     PopulationRecord,
@@ -159,6 +161,22 @@ class BlocksTheLoop(MemoryAdapterStore):
         return await super().queued(limit)
 
 
+class ForgetsWhatItOwes(MemoryAdapterStore):
+    async def duties(self, kind: DutyKind, now: float, key: str | None = None) -> list[Duty]:
+        return [duty for duty in await super().duties(kind, now, key) if duty.kind == "rebuild"]
+
+
+class DischargesWhatCameAnew(MemoryAdapterStore):
+    async def discharge(self, duty: Duty) -> None:
+        for found in await super().duties(duty.kind, math.inf, duty.key):
+            await super().discharge(found)
+
+
+class LeaseForEverybody(MemoryAdapterStore):
+    async def lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
+        return True
+
+
 # For each mutant a law that must be among those that it breaks.
 CAUGHT_BY: Mapping[type[MemoryAdapterStore], str] = {
     VersionForRevision: "revisions-never-repeat",
@@ -179,4 +197,7 @@ CAUGHT_BY: Mapping[type[MemoryAdapterStore], str] = {
     ScanIncludesAfter: "scan-pages",
     ReadableWhenClosed: "use-after-close",
     BlocksTheLoop: "loop-never-blocked",
+    ForgetsWhatItOwes: "forget-owes",
+    DischargesWhatCameAnew: "discharge",
+    LeaseForEverybody: "lease",
 }

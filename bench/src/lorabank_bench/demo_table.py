@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lorabank.demo.findings import percent
+from lorabank.evaluation.report.words import percent
 
 METHODS = ("popularity", "blend", "without_bank", "bank_start", "with_bank")
 

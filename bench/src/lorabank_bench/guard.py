@@ -1,7 +1,7 @@
 """The guard against regressions: ratios within one run, best of interleaved rounds, wide margins.
 
-A limit is about twice what a quiet machine shows: it catches an update that got twice as slow,
-and no noise. Absolute times are never looked at.
+A limit is two to four times what machines show, quiet or busy: it catches work that came back to
+the hot path, and no noise. Absolute times are never looked at.
 """
 
 from __future__ import annotations

@@ -43,9 +43,15 @@ class Load:
 
 
 def in_a_process(load: Load) -> dict[str, Any]:
-    """The numbers of one run."""
+    """The numbers of one run.
+
+    Raises:
+        RuntimeError: it failed; with the end of what it said.
+    """
     command = [sys.executable, "-m", __name__, json.dumps(asdict(load))]
-    done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=600)
+    if done.returncode:
+        raise RuntimeError(f"{load}: {done.stderr[-2000:]}")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

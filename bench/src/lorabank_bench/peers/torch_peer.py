@@ -75,7 +75,7 @@ def _step(model: Any, weights: list[Any], feedback: Feedback) -> Any:
 def _peft_layer(dim: int, rank: int) -> Any:
     from peft import LoraConfig, get_peft_model
 
-    class Identity(torch.nn.Module):
+    class Identity(torch.nn.Module):  # type: ignore[misc, unused-ignore]  # not installed by default
         def __init__(self) -> None:
             super().__init__()
             self.line = torch.nn.Linear(dim, dim, bias=False)

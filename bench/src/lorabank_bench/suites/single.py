@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from time import perf_counter
 
 import faiss
 import numpy as np
@@ -10,14 +11,13 @@ import numpy as np
 from lorabank import EmbeddingSpace, EngineConfig, ItemPool, Personalizer
 from lorabank.kernels import NUMPY, Kernel
 from lorabank.types.arrays import FloatArray
-from lorabank_bench.looping import in_loop, run_in_loop
+from lorabank_bench.looping import in_loop
 from lorabank_bench.measuring import Case, Timings, case
 from lorabank_bench.results import Figure, Results
 from lorabank_bench.setup import Setup, feedback, trained, unit_rows
 
 UPDATE_MARKS = {(64, 4): (2.5, 35.0), (384, 8): (9.0, 50.0), (768, 8): (18.0, 65.0)}
 RATE, CLIP = 0.3, 1.0
-ITEMS = 10_000
 REFERENCE = "plain numpy"
 
 
@@ -50,22 +50,30 @@ def update(setup: Setup, results: Results) -> None:
 
 def ranking(setup: Setup, results: Results) -> None:
     """`Personalizer.rank` of a known user over a pool, beside FAISS flat over the same items."""
-    pool = ItemPool(unit_rows(ITEMS, 384))
+    for items in (1_000, 2_500) if setup.quick else (2_500, 100_000):
+        times = in_loop(partial(_rank, items, 5 if setup.quick else 15))
+        _add(results, "rank", f"10 best of {items} x 384", times, "FAISS flat")
+
+
+async def _rank(items: int, rounds: int) -> Timings:
+    """In turns; a large pool is ranked in a worker thread, so this waits for it."""
+    pool, context = ItemPool(unit_rows(items, 384)), unit_rows(1, 384, 5)[0]
     index = faiss.IndexFlatIP(384)
     index.add(pool.vectors)
     faiss.omp_set_num_threads(1)
-    context = unit_rows(1, 384, 5)[0]
     config = EngineConfig(EmbeddingSpace("bench", 384), rank=8)
-
-    async def measure() -> Timings:
-        async with Personalizer.open(config, items=pool, fresh_for=1e9) as p:
-            await p.rank("user", context)
-            rank = run_in_loop("lorabank", lambda: p.rank("user", context))
-            flat = case("FAISS flat", lambda: index.search(context[None], 10))
-            return setup.time([rank, flat])
-
-    times = in_loop(measure)
-    _add(results, "rank", f"10 best of {ITEMS} x 384", times, "FAISS flat")
+    found: dict[str, list[float]] = {"lorabank": [], "FAISS flat": []}
+    turns = max(3, 250_000 // items)
+    async with Personalizer.open(config, items=pool, fresh_for=1e9) as p:
+        await p.rank("user", context)
+        flat = case("FAISS flat", lambda: index.search(context[None], 10))
+        for _ in range(rounds):
+            started = perf_counter()
+            for _ in range(turns):
+                await p.rank("user", context)
+            found["lorabank"].append((perf_counter() - started) / turns)
+            found["FAISS flat"].append(flat.run(turns) / turns)
+    return Timings(found)
 
 
 def _forwards(setup: Setup, dim: int, rank: int, rows: int) -> list[Case]:

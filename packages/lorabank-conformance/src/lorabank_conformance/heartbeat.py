@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from time import perf_counter
 from typing import TypeAlias
 
@@ -53,11 +52,16 @@ async def assert_never_blocked(works: Mapping[str, Work], longest: float) -> Non
     blamed: dict[str, float] = dict.fromkeys(works, math.inf)
     for _ in range(ROUNDS):
         pauses = {name: await longest_pause(work) for name, work in works.items()}
-        noise = await longest_pause(partial(anyio.to_thread.run_sync, _compute))
+        noise = await longest_pause(computing)
         blamed = {name: pauses[name] for name in blamed if pauses[name] - noise > longest}
         if not blamed:
             return
     pytest.fail(f"the event loop stood still for seconds: {blamed}, for {noise} without them")
+
+
+async def computing() -> None:
+    """A thread that only computes, for a while: what any other thread does to the event loop."""
+    await anyio.to_thread.run_sync(_compute)
 
 
 def _compute() -> None:

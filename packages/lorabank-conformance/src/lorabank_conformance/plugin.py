@@ -29,7 +29,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--bank",
         metavar="MODULE:FUNCTION|URL",
         help="the store or bank to prove: a function that opens it (given a fresh directory if it "
-        "takes an argument), or a bank URL ({tmp} stands for a fresh directory)",
+        "takes an argument), or a bank URL ({tmp} stands for a fresh directory); an adapter store "
+        "is named likewise, by a function that also takes replay=, or sqlite:///{tmp}/app.db",
     )
     group.addoption(
         "--bank-space",

@@ -7,6 +7,7 @@ import inspect
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -17,12 +18,14 @@ from lorabank.bank.discovery import find_backend
 from lorabank.errors import LorabankError
 from lorabank.hooks import BankUrl
 from lorabank.protocols import Capability, PatternStore, ReasoningBank
+from lorabank.stores import AdapterStore, open_adapter_store
 from lorabank.types.space import EmbeddingSpace
 from lorabank_conformance.laws import Opener
 
-Kind: TypeAlias = Literal["PatternStore", "ReasoningBank"]
+Kind: TypeAlias = Literal["PatternStore", "ReasoningBank", "AdapterStore"]
 
 PLACEHOLDER = "{tmp}"
+ADAPTERS = "sqlite"  # the scheme that names an adapter store; `memory://` names a bank
 PATIENCE = 60.0
 SMALLEST = 4
 
@@ -36,7 +39,8 @@ class Target:
         kinds: the protocols that it follows.
         declares: names of its capabilities.
         space: what it is proved in.
-        place: makes an opener for a fresh directory.
+        place: makes an opener for a fresh directory. That of an adapter store takes ``replay``.
+        is_fresh: whether what it opens lies in that directory.
     """
 
     text: str
@@ -44,12 +48,13 @@ class Target:
     declares: str
     space: EmbeddingSpace
     place: Callable[[Path], Opener]
+    is_fresh: bool
 
     @classmethod
     def resolve(cls, text: str, space: str) -> Target:
         """Import it and open it once.
 
-        Raises: pytest.UsageError if that fails, or what it opens is neither store nor bank.
+        Raises: pytest.UsageError if that fails, or what it opens is no store and no bank.
         """
         place, is_fresh = _place_of(text)
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
@@ -60,14 +65,16 @@ class Target:
                     f"--bank {text}: can't be opened: {type(exc).__name__}: {exc}"
                 ) from exc
         if not kinds:
-            raise pytest.UsageError(f"--bank {text}: opens neither a PatternStore nor a bank")
+            raise pytest.UsageError(
+                f"--bank {text}: opens neither a PatternStore nor a bank nor an AdapterStore"
+            )
         if Capability.DURABLE in declared and not is_fresh:
             raise pytest.UsageError(
                 f"--bank {text}: it is durable, so every test needs a place of its own: put "
                 f"{PLACEHOLDER} into the URL, or let the function take a directory (a Path)"
             )
         names = ", ".join(sorted(capability.name for capability in declared))
-        return cls(text, kinds, names, _space_of(space), place)
+        return cls(text, kinds, names, _space_of(space), place, is_fresh)
 
 
 def _place_of(text: str) -> tuple[Callable[[Path], Opener], bool]:
@@ -76,12 +83,14 @@ def _place_of(text: str) -> tuple[Callable[[Path], Opener], bool]:
         return (lambda directory: _by_url(text, directory)), PLACEHOLDER in text
     function = _imported(text)
     if _takes_directory(function):
-        return (lambda directory: lambda: function(directory)), True
+        return (lambda directory: partial(function, directory)), True
     return (lambda _: function), False
 
 
 def _by_url(text: str, directory: Path) -> Opener:
     url = BankUrl.parse(text.replace(PLACEHOLDER, directory.as_posix()))
+    if url.scheme == ADAPTERS:
+        return partial(open_adapter_store, url.text)
     backend = find_backend(url.scheme)
     factory: Callable[[BankUrl], Any] | None = backend.open_store or backend.open_bank
     if factory is None:  # pragma: no cover - `Backend` has one of them
@@ -126,4 +135,6 @@ async def _look(opener: Opener) -> tuple[frozenset[Kind], frozenset[Capability]]
                 kinds.add("PatternStore")
             if isinstance(subject, ReasoningBank):
                 kinds.add("ReasoningBank")
+            if isinstance(subject, AdapterStore):
+                kinds.add("AdapterStore")
             return frozenset(kinds), frozenset(getattr(subject, "capabilities", ()))

@@ -1,5 +1,6 @@
 """lorabank: per-user LoRA adapters over embeddings, and a bank that passes on what helped."""
 
+from lorabank.adaptation.mixing import MixtureReport
 from lorabank.adapter import Adapter
 from lorabank.bank import LexicalHashingEmbedder, StandardBank, open_bank
 from lorabank.clock import Clock
@@ -7,6 +8,7 @@ from lorabank.config import (
     ContrastiveConfig,
     EngineConfig,
     EwcConfig,
+    MixtureConfig,
     OutboxConfig,
     PriorConfig,
     QueryConfig,
@@ -41,6 +43,7 @@ from lorabank.errors import (
     UnknownBackendError,
     VersionConflictError,
 )
+from lorabank.experts import ExpertWeights
 from lorabank.hooks import Backend, BankUrl, hookimpl
 from lorabank.kernels import Kernel, list_kernels, open_kernel
 from lorabank.numerics.contrastive import Calibration
@@ -90,6 +93,7 @@ __all__ = [
     "Estimate",
     "Evidence",
     "EwcConfig",
+    "ExpertWeights",
     "Feedback",
     "ForgetReceipt",
     "HintUse",
@@ -103,6 +107,8 @@ __all__ = [
     "LorabankError",
     "ManyUpdates",
     "Match",
+    "MixtureConfig",
+    "MixtureReport",
     "OutboxConfig",
     "Outcome",
     "Pattern",

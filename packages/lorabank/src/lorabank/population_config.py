@@ -21,16 +21,16 @@ class ResidualConfig:
         enabled: False trains none.
         learning_rates: to choose from on held-out users (row-wise Adagrad).
         l2: pull of every touched row to zero.
-        epochs: at most; held-out users choose how many.
+        epochs: at most; each rate stops after the first epoch that held-out users do not like.
         batch: observations per minibatch.
         negatives: drawn per minibatch, shared by its rows.
         max_bytes: of the table; the items liked by most users have a row.
     """
 
     enabled: bool = True
-    learning_rates: tuple[float, ...] = (0.0025, 0.005, 0.01)
+    learning_rates: tuple[float, ...] = (0.005, 0.01)
     l2: float = 0.01
-    epochs: int = 3
+    epochs: int = 8
     batch: int = 256
     negatives: int = 512
     max_bytes: int = 64 * MEBIBYTE
@@ -52,7 +52,7 @@ class NeighbourConfig:
         enabled: False counts none.
         window: how many of a user's last liked items are looked up.
         reach: how many likes apart two items may be to be counted as a pair. Far pairs weigh next
-            to nothing, but more pairs have enough users.
+            to nothing, but more pairs have enough users. With many rows it is shortened.
         decays: to choose from on held-out users: weight of each further like in between, and of
             an item looked up against the next newer one; in (0, 1].
         per_item: neighbours kept of each item, the strongest first.

@@ -6,7 +6,9 @@ store. A remote system with strategy learning of its own may implement `Reasonin
 
 Laws that hold for every implementation:
 
-- Scores are cosine similarity in [-1, 1], higher is better; equal scores are ordered by id.
+- Scores are cosine similarity in [-1, 1], higher is better; a zero vector scores 0 with everything.
+  Equal scores are ordered by id.
+- Ids are unique within their namespace, and ordered by code point, in ties as in scans.
 - What a write returned from is found by the next search; what a delete returned from is not.
 - Ids are given by the writer. Storing an id again replaces it: storing twice is storing once.
 - A filter is applied inside the search: if k patterns match it, k patterns come back.
@@ -52,7 +54,11 @@ class StoreStats:
 
 @runtime_checkable
 class PatternStore(Protocol):
-    """Where patterns and skills live. Calling a method after `aclose` raises BankClosedError."""
+    """Where patterns and skills live.
+
+    Before `bind` a store may refuse vectors with EmbeddingSpaceError; if it takes them, the first
+    fix the dimension. Calling a method after `aclose` raises BankClosedError.
+    """
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -74,7 +80,10 @@ class PatternStore(Protocol):
     async def put_many(self, patterns: Sequence[Pattern]) -> None:
         """Store all of them or none, each under its own namespace; same id: replaced.
 
-        Raises: EmbeddingSpaceError for a context of another dimension.
+        Of several with one id in one call the last counts.
+
+        Raises: EmbeddingSpaceError for a context of another dimension; InvalidInputError for what
+        is no pattern.
         """
         ...
 
@@ -94,7 +103,10 @@ class PatternStore(Protocol):
     async def scan(
         self, namespace: str, where: PatternFilter, after: str | None, limit: int
     ) -> list[Pattern]:
-        """A page of at most ``limit`` patterns that pass, by id, those after ``after``."""
+        """A page of ``limit`` patterns that pass, by id, those after ``after``.
+
+        It is shorter only at the end, so a page that is not full is the last one.
+        """
         ...
 
     async def delete(self, namespace: str, where: PatternFilter) -> int:
@@ -102,7 +114,10 @@ class PatternStore(Protocol):
         ...
 
     async def put_skill(self, skill: Skill) -> None:
-        """Store a skill under its own namespace; same id: replaced."""
+        """Store a skill under its own namespace; same id: replaced.
+
+        Raises: EmbeddingSpaceError for a skill of another space.
+        """
         ...
 
     async def list_skills(self, namespace: str) -> list[Skill]:
@@ -118,7 +133,11 @@ class PatternStore(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close for good; again: nothing happens. Everything written stays written."""
+        """Close for good; again: nothing happens.
+
+        What a write returned from stays written; one that is under way is done entirely or not at
+        all.
+        """
         ...
 
 
@@ -188,11 +207,17 @@ class ReasoningBank(Protocol):
         ...
 
     async def delete_skill(self, namespace: str, skill_id: str) -> bool:
-        """Retire a skill; whether it was there."""
+        """Retire a skill; whether it was there.
+
+        Raises: CapabilityError if the bank can't.
+        """
         ...
 
     async def forget(self, namespace: str, user_key: str) -> int:
-        """Remove a user's patterns, and skills that the user is in; how many patterns went."""
+        """Remove a user's patterns, and skills that the user is in; how many patterns went.
+
+        Raises: CapabilityError if the bank can't.
+        """
         ...
 
     async def stats(self, namespace: str) -> StoreStats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -38,8 +38,8 @@ class AdapterSuite(Suite):
         shared: whether it may be open more than once, here or in other processes.
     """
 
-    durable: ClassVar[bool] = True
-    shared: ClassVar[bool] = True
+    durable: bool = True
+    shared: bool = True
 
     @property
     def build(self) -> Adapters:

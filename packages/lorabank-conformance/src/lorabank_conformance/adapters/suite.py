@@ -7,6 +7,7 @@ from lorabank_conformance.adapters.committing import CommitLaws
 from lorabank_conformance.adapters.concurrency import ConcurrencyLaws
 from lorabank_conformance.adapters.differential import DifferentialLaws
 from lorabank_conformance.adapters.durability import DurabilityLaws
+from lorabank_conformance.adapters.duties import DutyLaws
 from lorabank_conformance.adapters.forgetting import ForgetLaws
 from lorabank_conformance.adapters.hostility import HostilityLaws
 from lorabank_conformance.adapters.lifecycle import LifecycleLaws
@@ -21,6 +22,7 @@ class AdapterStoreConformance(
     CommitLaws,
     QueueLaws,
     ForgetLaws,
+    DutyLaws,
     ReplayLaws,
     PopulationLaws,
     RecordLaws,

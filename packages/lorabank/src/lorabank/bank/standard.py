@@ -23,6 +23,8 @@ from lorabank.types.space import EmbeddingSpace
 from lorabank.types.strategy import Strategy
 
 _PAGE = 1000
+# Trials whose effects are worked out in less time than a worker thread takes to start.
+FEW_TRIALS = 8
 
 
 class StandardBank:
@@ -96,6 +98,8 @@ class StandardBank:
         matches = await self._store.search(namespace, vector, query.k, where)
         trials = evidence_filter(where, query.asker)
         evidence = await self._store.search(namespace, vector, EVIDENCE_LIMIT, trials)
+        if len(evidence) <= FEW_TRIALS:
+            return _advise(matches, evidence, query)
         # Some milliseconds for hundreds of trials: too long for the event loop.
         return await anyio.to_thread.run_sync(
             _advise,

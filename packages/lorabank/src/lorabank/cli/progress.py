@@ -18,6 +18,7 @@ TEXTS = {
     "without_bank": "new users, without the bank",
     "read": "reading the log",
     "methods": "fitting and measuring methods",
+    "train": "training what users share",
     "report": "intervals and report",
     "score": "scoring every prediction",
 }
@@ -69,5 +70,6 @@ class ProgressLine:
         self._tasks[stage] = self._bar.add_task(self._text(stage), total=1)
 
     def _text(self, stage: str) -> str:
-        text = TEXTS.get(stage, stage)
+        prefix, comma, key = stage.rpartition(", ")  # "seed 3, methods"
+        text = prefix + comma + TEXTS.get(key, key)
         return text if self._runs == 1 or not self._run else f"{self._run}/{self._runs} {text}"

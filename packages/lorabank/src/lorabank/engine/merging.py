@@ -45,6 +45,7 @@ def merge(
         pending=None,
         trial=None,
         rls=None,
+        experts=None,
     )
 
 

@@ -10,6 +10,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
+from lorabank.adaptation.least_squares import work_of_solving
 from lorabank.adaptation.mixing import Experts, Mixing
 from lorabank.adaptation.preparation import context_of, work_of
 from lorabank.adaptation.stacking import prepare_with_experts
@@ -192,6 +193,8 @@ class Updater:
             # Whether a trial starts is drawn inside. The arm with more steps counts for two.
             passes += config.defaults.steps * (len(config.trials.arms) + 2)
         work = work_of(batch, adapter.rank, passes)
+        if config.solver == "rls":
+            work = work_of_solving(batch, adapter.rank, config.rls)
         arguments = (adapter, batch, mixing, decision, config, rng, self._timer)
         return await self._run(work, _step, *arguments)
 

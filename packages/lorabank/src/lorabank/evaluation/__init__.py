@@ -1,6 +1,8 @@
 """Offline evaluation of next-item ranking: events without leaks, metrics, baselines, intervals.
 
-Pure numpy, and nothing in it knows where a log comes from.
+What is exported here is pure numpy. `lorabank.evaluation.make` is the whole of ``lorabank
+evaluate``: it reads a log (`sources`), splits it (`splits`), fits and serves every way of ranking
+(`methods`), measures them (`measures`) and reports (`report`); it needs the extra ``evaluate``.
 """
 
 from lorabank.evaluation.baselines import Blend, fit_temperature, fit_weights, tune_blend

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lorabank.evaluation.choosing import HeldOut
-from lorabank.evaluation.ground import Ground, make_ground
+from lorabank.evaluation.ground import make_ground
 from lorabank.evaluation.measures.bound import Bound, largest_excess
 from lorabank.evaluation.measures.drift import Drift, after_drift
 from lorabank.evaluation.measures.events import measure
@@ -56,7 +56,6 @@ class Run:
     seed: int
     split: Split
     view: View
-    ground: Ground
     outcomes: Mapping[str, Outcome]
     seconds: float
     bound: Bound | None = None
@@ -85,7 +84,7 @@ def run(
         decay=settings.decay,
         most=settings.events_per_user,
     )
-    workshop = Workshop(ground)
+    workshop = Workshop(ground, tell)
     chosen = [method for method in methods if dataset.clock or not method.clock]
     outcomes: dict[str, Outcome] = {}
     served: dict[str, Served] = {}
@@ -99,13 +98,18 @@ def run(
     if isinstance(mixed, Mixed):
         bound = largest_excess(mixed, view, outcomes[EVERYTHING].events)
         drift = after_drift(mixed, view, settings.resamples)
-    return Run(seed, split, view, ground, outcomes, time.process_time() - begun, bound, drift)
+    return Run(seed, split, view, outcomes, time.process_time() - begun, bound, drift)
 
 
 def _outcome(method: Method, workshop: Workshop, view: View) -> tuple[Served, Outcome]:
+    made = sum(workshop.seconds.values())
+    workshop.used.clear()
     started = time.process_time()
     served = method.fit(workshop)
     fitted = time.process_time()
+    # What several methods share counts for each of them, whoever came first.
+    shared = sum(workshop.seconds[name] for name in workshop.used)
+    fit_seconds = fitted - started - (sum(workshop.seconds.values()) - made) + shared
     events = measure(view, served.logits(view))
     done = time.process_time()
     ground = workshop.ground
@@ -116,7 +120,7 @@ def _outcome(method: Method, workshop: Workshop, view: View) -> tuple[Served, Ou
         events=events,
         held_out_nll=held_out.nll(UNCHANGED),
         choices=served.choices,
-        fit_seconds=fitted - started,
+        fit_seconds=fit_seconds,
         serve_seconds=done - fitted,
         bytes_per_user=served.bytes_per_user,
     )

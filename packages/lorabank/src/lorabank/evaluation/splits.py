@@ -44,8 +44,12 @@ def make_split(dataset: Dataset, settings: EvaluateSettings, seed: int) -> Split
     """Split the users by chance or by time; ties in time are shuffled. All by ``seed``.
 
     Raises:
-        InvalidInputError: a temporal split without timestamps, or too few users on a side.
+        InvalidInputError: a temporal split or sittings without timestamps, or too few users.
     """
+    if not dataset.clock and (settings.split, settings.order) != ("users", "time"):
+        raise InvalidInputError(
+            "--split, --order", (settings.split, settings.order), "a log with timestamps for these"
+        )
     rng = np.random.default_rng([seed, 11])
     users = np.unique(dataset.user).astype(np.int64)
     if settings.split == "temporal":
@@ -90,8 +94,6 @@ def sitting_times(user: IntArray, time: AnyFloatArray) -> AnyFloatArray:
 
 def _by_time(dataset: Dataset, users: IntArray) -> tuple[IntArray, IntArray, float]:
     """(past, new, cut): about a fifth of the users come at the cut or later."""
-    if not dataset.clock:
-        raise InvalidInputError("--split", "temporal", "a log with timestamps, not positions")
     first = np.full(_size(dataset), np.inf)
     np.minimum.at(first, dataset.user, dataset.time)
     cut = float(np.quantile(first[users], 1 - NEW_SHARE, method="higher"))
@@ -122,7 +124,7 @@ def _log(
     rows = np.flatnonzero(_rows(dataset, cut, users))
     user = np.searchsorted(users, dataset.user[rows])
     time = dataset.time[rows]
-    if settings.order == "sitting" and dataset.clock:
+    if settings.order == "sitting":
         time = sitting_times(user, time)
     rng = np.random.default_rng(seed)
     return ordered_log(user, dataset.item[rows], dataset.liked[rows], time, rng)

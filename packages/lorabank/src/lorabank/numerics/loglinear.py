@@ -109,13 +109,14 @@ def _evaluate_chunk(events: ChoiceEvents, theta: Vector) -> tuple[float, Vector,
     features = [_centred(feature, events.targets) for feature in events.features]
     losses, P = _softmax(features, events, theta)
     w = events.weights
-    means = [_moment(P, F, None) for F in features]
+    weighted = [P * F if F.ndim == 2 else F for F in features]
+    means = [W.sum(axis=1) if W.ndim == 2 else P @ W for W in weighted]
     chosen = [_at_targets(F, events.targets) for F in features]
     gradient = np.array([w @ (m - c) for m, c in zip(means, chosen, strict=True)], np.float64)
     hessian = np.empty((len(theta), len(theta)))
     for i, F in enumerate(features):
         for j in range(i + 1):
-            second = _moment(P, F, features[j])
+            second = _second_moment(P, (F, weighted[i]), (features[j], weighted[j]))
             hessian[i, j] = hessian[j, i] = w @ (second - means[i] * means[j])
     return float(w @ losses), gradient, hessian
 
@@ -133,19 +134,18 @@ def _at_targets(feature: AnyFloatArray, targets: IntArray) -> AnyFloatArray:
     return values
 
 
-def _moment(P: AnyFloatArray, F: AnyFloatArray, G: AnyFloatArray | None) -> AnyFloatArray:
-    """(n,) E[F G] under the rows of P (n, N); a missing G is one."""
-    if G is not None and F.ndim == G.ndim:
-        F, G = (F * G, None) if F.ndim == 1 else (F, G)
-    elif G is not None and F.ndim == 1:
-        F, G = G, F
+def _second_moment(
+    P: AnyFloatArray,
+    one: tuple[AnyFloatArray, AnyFloatArray],
+    other: tuple[AnyFloatArray, AnyFloatArray],
+) -> AnyFloatArray:
+    """(n,) E[F G] under P (n, N), for (F, P * F) and (G, P * G); 1-d ones come unweighted."""
+    (F, PF), (G, PG) = one, other
     moment: AnyFloatArray
-    if G is None:
-        moment = P @ F if F.ndim == 1 else np.einsum("ij,ij->i", P, F)
-    elif G.ndim == 1:
-        moment = np.einsum("ij,ij,j->i", P, F, G)
+    if F.ndim == 1:
+        moment = P @ (F * G) if G.ndim == 1 else PG @ F
     else:
-        moment = np.einsum("ij,ij,ij->i", P, F, G)
+        moment = PF @ G if G.ndim == 1 else np.einsum("ij,ij->i", PF, G)
     return moment
 
 

@@ -29,6 +29,7 @@ from lorabank.types.arrays import AnyFloatArray
 Matrix = NDArray[np.float64]
 # Samples with no more known along them than this share of the ridge have nothing to forget.
 _LITTLE = 1e-12
+_CHUNK = 64  # samples whose corrections are worked out at once
 
 
 def ridge_of(A: AnyFloatArray, scale: float, samples: float) -> float:
@@ -63,11 +64,25 @@ def rls_step(
     weights = np.asarray(B, np.float64)
     if forgetting == 1.0:
         return _absorb(weights, information, hidden, residual)
-    for row in range(len(hidden)):
-        part = slice(row, row + 1)
-        known = _without(information, hidden[row], forgetting, ridge)
-        weights, information = _absorb(weights, known, hidden[part], residual[part])
+    for start in range(0, len(hidden), _CHUNK):
+        H, R = hidden[start : start + _CHUNK], residual[start : start + _CHUNK]
+        gains = np.empty_like(H)
+        for row, h in enumerate(H):
+            information = _without(information, h, forgetting, ridge) + np.outer(h, h)
+            gains[row] = np.linalg.solve(information, h)
+        weights = _corrected(weights, H, R, gains)
     return weights, information
+
+
+def _corrected(B: Matrix, H: Matrix, R: Matrix, gains: Matrix) -> Matrix:
+    """``B += e_i gain_i^T`` for one sample after the other, all at once.
+
+    The error ``e_i = r_i - B h_i`` at its turn is that of the first B less what earlier samples
+    have corrected, ``sum_(j < i) e_j (gain_j . h_i)``: a unit triangular system.
+    """
+    unlearned = np.eye(len(H)) + np.tril(H @ gains.T, -1)
+    corrected: Matrix = B + np.linalg.solve(unlearned, R - H @ B.T).T @ gains
+    return corrected
 
 
 def _absorb(B: Matrix, information: Matrix, H: Matrix, R: Matrix) -> tuple[Matrix, Matrix]:

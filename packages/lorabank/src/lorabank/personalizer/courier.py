@@ -6,40 +6,50 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 
-from lorabank.stores import AdapterStore, QueuedEpisode
+from lorabank.clock import Clock
+from lorabank.delivery import PERMANENT
+from lorabank.logs import get_logger
+from lorabank.stores import AdapterStore, Duty, QueuedEpisode
 from lorabank.types.pattern import Pattern
 
 ForgetAgain = Callable[[str], Awaitable[object]]
+
+log = get_logger(__name__)
 
 
 class StoreQueue:
     """An `EpisodeQueue` over an `AdapterStore`. Belongs to one event loop.
 
-    Episodes committed by other processes are delivered too, by whoever looks first; ids make a
-    double delivery a single one.
+    Of the processes that share the store, the one that ``leads`` delivers everybody's episodes. Who
+    leads may change in the middle of a delivery; ids make a double one a single one.
 
-    A user may be forgotten between reading the episodes and delivering them. The store tells so
-    when they are settled; then the bank is told to forget once more, until it has done so.
+    A user may be forgotten between reading the episodes and delivering them, or the process that
+    forgets may die before it told the bank. The store keeps what is owed; it is done here.
+
+    Attributes:
+        leads: whether this process delivers. Call `notify` when it changes.
     """
 
-    def __init__(self, store: AdapterStore, forget_again: ForgetAgain) -> None:
+    def __init__(self, store: AdapterStore, forget_again: ForgetAgain, clock: Clock) -> None:
         self._store = store
         self._forget_again = forget_again
+        self._clock = clock
         self._first: list[QueuedEpisode] = []
         self.sending = anyio.Lock()
-        self._late: set[str] = set()
+        self.leads = False
+        self._refused: set[Duty] = set()  # by the bank, for good
         self._changed = anyio.Event()
 
     def notify(self) -> None:
-        """Something was committed or taken off."""
+        """Something was committed or taken off, or may be due now."""
         self._changed.set()
         self._changed = anyio.Event()
 
     async def wait_for_some(self) -> None:
         """See `EpisodeQueue.wait_for_some`."""
-        while not self._late:
+        while True:
             changed = self._changed
-            if await self._store.queued(1):
+            if self.leads and await self._has_work():
                 return
             await changed.wait()
 
@@ -49,13 +59,13 @@ class StoreQueue:
         self.notify()
         while True:
             changed = self._changed
-            if not self._late and not await self._store.queued(1):
+            if not await self._has_work():
                 return
             await changed.wait()
 
     async def first(self, limit: int) -> Sequence[Pattern]:
         """See `EpisodeQueue.first`."""
-        await self._forget_late()
+        await self._forget_owed()
         self._first = await self._store.queued(limit)
         if not self._first:
             self.notify()
@@ -65,7 +75,7 @@ class StoreQueue:
         """See `EpisodeQueue.delivered`."""
         done, self._first = self._first[:count], self._first[count:]
         await self._settle(done, None)
-        await self._forget_late()
+        await self._forget_owed()
 
     async def bury(self, reason: str) -> None:
         """See `EpisodeQueue.bury`."""
@@ -73,11 +83,23 @@ class StoreQueue:
         await self._settle(done, reason)
 
     async def _settle(self, done: Sequence[QueuedEpisode], reason: str | None) -> None:
-        self._late.update(await self._store.settle(done, reason))
+        await self._store.settle(done, reason)
         self.notify()
 
-    async def _forget_late(self) -> None:
-        for user_key in sorted(self._late):
-            await self._forget_again(user_key)
-            self._late.discard(user_key)
+    async def _has_work(self) -> bool:
+        return bool(await self._store.queued(1) or await self._owed())
+
+    async def _owed(self) -> list[Duty]:
+        duties = await self._store.duties("forget", self._clock.wall())
+        return [duty for duty in duties if duty not in self._refused]
+
+    async def _forget_owed(self) -> None:
+        for duty in await self._owed():
+            try:
+                await self._forget_again(duty.key)
+            except PERMANENT:
+                log.exception("the bank won't forget a user", user_key=duty.key)
+                self._refused.add(duty)
+            else:
+                await self._store.discharge(duty)
             self.notify()

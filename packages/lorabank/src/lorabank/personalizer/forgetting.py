@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -18,27 +19,6 @@ from lorabank.stores import AdapterStore
 from lorabank.types.identifiers import user_key
 from lorabank.types.query import PatternFilter, Query
 from lorabank.waiting import within
-
-
-async def forget_in_bank(
-    engine: LoRAPersonalizationEngine, user_id: str | None, key: str
-) -> tuple[int | None, tuple[str, ...]]:
-    """Remove a user's patterns and the skills that the user is in.
-
-    Returns how many patterns went and which skills; (None, ()) without a bank.
-
-    Raises:
-        BankError: the bank failed.
-    """
-    bank = engine.bank
-    if bank is None:
-        return None, ()
-    namespace, deadline = engine.config.namespace, engine.config.query.deadline
-    skills = await within(deadline, "skills", bank.skills, namespace)
-    mine = tuple(skill.id for skill in skills if key in skill.user_keys)
-    if user_id is None:
-        return await within(deadline, "forget", bank.forget, namespace, key), mine
-    return await engine.forget(user_id), mine
 
 
 async def is_gone_from_bank(engine: LoRAPersonalizationEngine, key: str) -> bool:
@@ -91,24 +71,55 @@ class Forgetter:
         key = user_key(user_id, self._engine.config.user_key_secret)
         try:
             removed = await self._store.forget(user_id, key, self._clock.wall())
+            # As owed now: if somebody delivers the user's episodes meanwhile, it is owed anew.
+            owed = await self._store.duties("forget", math.inf, key)
         finally:
             # Afterwards, so that nothing read before can come back.
             self._adapters.drop(user_id)
             self._queue.notify()
         async with self._no_delivery():
-            patterns, skills = await forget_in_bank(self._engine, user_id, key)
-            if skills or removed.populations:
+            patterns, skills = await self._forget_in_bank(user_id, key)
+            if removed.populations:
                 self._rebuild()
             remaining = await self._store.remains(user_id, key)
             gone = await is_gone_from_bank(self._engine, key)
+        if patterns is not None and gone:
+            for duty in owed:
+                await self._store.discharge(duty)
         verified = remaining.total == 0 and gone
         return ForgetReceipt(key, removed, patterns, skills, remaining, verified)
 
     async def forget_again(self, key: str) -> None:
-        """Episodes of a user who was forgotten while they were being delivered."""
-        _, skills = await forget_in_bank(self._engine, None, key)
-        if skills:
+        """The bank's part of a forgetting that was cut off, or that a delivery crossed."""
+        await self._forget_in_bank(None, key)
+
+    async def _forget_in_bank(
+        self, user_id: str | None, key: str
+    ) -> tuple[int | None, tuple[str, ...]]:
+        """Remove a user's patterns and the skills that the user is in.
+
+        Returns how many patterns went and which skills; (None, ()) without a bank.
+
+        Raises:
+            BankError: the bank failed.
+        """
+        bank = self._engine.bank
+        if bank is None:
+            return None, ()
+        config = self._engine.config
+        namespace, deadline = config.namespace, config.query.deadline
+        skills = await within(deadline, "skills", bank.skills, namespace)
+        mine = tuple(skill.id for skill in skills if key in skill.user_keys)
+        if mine:
+            # Before they go: whoever dies now leaves a note that they are to be made again.
+            await self._store.owe("rebuild", "")
+        if user_id is None:
+            count = await within(deadline, "forget", bank.forget, namespace, key)
+        else:
+            count = await self._engine.forget(user_id)
+        if mine:
             self._rebuild()
+        return count, mine
 
     @asynccontextmanager
     async def _no_delivery(self) -> AsyncIterator[None]:

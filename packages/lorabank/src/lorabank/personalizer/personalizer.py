@@ -80,7 +80,6 @@ class Personalizer:
         self._store = store
         self._items = items
         self._clock = clock
-        self._threads = anyio.CapacityLimiter(engine.config.worker_threads)
         self._locks = KeyedLocks()
         self._adapters = Adapters(
             engine,
@@ -91,8 +90,8 @@ class Personalizer:
             fresh_for=fresh_for,
         )
         self._populations = Populations(engine, store, clock, fresh_for=fresh_for)
-        self._queue = StoreQueue(store, self._forget_again)
-        self._upkeep = Upkeep(engine, self._queue, clock, self.consolidate)
+        self._queue = StoreQueue(store, self._forget_again, clock)
+        self._upkeep = Upkeep(engine, store, self._queue, clock, self.consolidate)
         self._forgetter = Forgetter(
             engine, store, self._adapters, self._queue, clock, self._upkeep.rebuild
         )
@@ -107,6 +106,7 @@ class Personalizer:
             patience=patience,
             queued=self._queue.notify,
         )
+        self._threads = anyio.CapacityLimiter(engine.config.worker_threads)
         self._many = ManyUsers(self._adapters, self._learner, self._threads, concurrency)
         self._consolidating = anyio.Lock()
         self._criteria: ConsolidationCriteria | None = None
@@ -175,6 +175,7 @@ class Personalizer:
             finally:
                 if engine.has_reasoning_bank():
                     await personalizer._upkeep.drain()
+                    await personalizer._upkeep.resign()
                 tasks.cancel_scope.cancel()
 
     # ---- what applications call -----------------------------------------------------------
@@ -388,6 +389,7 @@ class Personalizer:
 
         async with self._consolidating:
             self._criteria = criteria or self._criteria
+            owed = await self._store.duties("rebuild", self._clock.wall())
             report = await self._engine.consolidate_adaptation_patterns(
                 self._criteria,
                 experiences=experiences,
@@ -399,6 +401,8 @@ class Personalizer:
                     self._upkeep.rebuild()
             elif self._engine.trains_populations and not read[-1][1]:
                 await self._populations.drop_if_stale()
+            for duty in owed:
+                await self._store.discharge(duty)
             return report
 
     async def stats(self) -> tuple[EngineStats, StoreCounts]:
@@ -428,6 +432,20 @@ def _mean_of(X: ArrayLike, dim: int) -> FloatArray:
     """Stands for what the user likes now, if no more is known."""
     mean: FloatArray = as_matrix(X, "X", dim).mean(axis=0)
     return mean
+
+
+def _mean(rows: FloatArray) -> FloatArray:
+    """Stands for what the user likes now, if no more is known."""
+    mean: FloatArray = rows.mean(axis=0)
+    return mean
+
+
+def _numbers(candidates: ArrayLike | None, items: ItemPool | None, dim: int) -> int:
+    """How many numbers the candidates' vectors have."""
+    if candidates is None:
+        return 0 if items is None else items.vectors.size
+    given = as_array(candidates, "candidates")
+    return given.size * (1 if given.ndim == 2 else dim)
 
 
 @asynccontextmanager

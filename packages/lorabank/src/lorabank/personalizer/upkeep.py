@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -9,11 +10,17 @@ from anyio.abc import TaskGroup
 
 from lorabank.clock import Clock
 from lorabank.engine import LoRAPersonalizationEngine
+from lorabank.errors import StoreError
 from lorabank.logs import get_logger
 from lorabank.personalizer.courier import StoreQueue
+from lorabank.stores import AdapterStore
 
 # Seconds until delivery starts again after the store, not the bank, has failed.
 PAUSE = 1.0
+# Of the processes that share a store, one delivers; others take over when its lease has run out.
+LEASE = 15.0
+BEAT = 1.0  # seconds between looks for what other processes have committed
+BEATS = 5  # until the lease is prolonged
 
 log = get_logger(__name__)
 
@@ -24,12 +31,15 @@ class Upkeep:
     def __init__(
         self,
         engine: LoRAPersonalizationEngine,
+        store: AdapterStore,
         queue: StoreQueue,
         clock: Clock,
         consolidate: Callable[[], Awaitable[object]],
     ) -> None:
         self._engine = engine
+        self._store = store
         self._queue = queue
+        self._holder = secrets.token_hex(16)
         self._clock = clock
         self._consolidate = consolidate
         self._rebuild = anyio.Event()
@@ -37,6 +47,7 @@ class Upkeep:
     def start(self, tasks: TaskGroup, consolidate_every: float | None) -> None:
         """Begin, in ``tasks``."""
         if self._engine.has_reasoning_bank():
+            tasks.start_soon(self._lead)
             tasks.start_soon(self._deliver)
         elif not self._engine.trains_populations:
             return
@@ -49,12 +60,47 @@ class Upkeep:
         self._rebuild.set()
 
     async def drain(self) -> None:
-        """Give the bank what it takes in the time to drain; the rest stays in the store."""
+        """Give the bank what it takes in the time to drain; the rest stays in the store.
+
+        If another process delivers, everything is left to it.
+        """
         try:
             with anyio.move_on_after(self._engine.config.outbox.drain):
-                await self._queue.emptied()
+                await self._seek_lead()
+                if self._queue.leads:
+                    await self._queue.emptied()
         except Exception:
             log.exception("the store failed while its queue was emptied")
+
+    async def resign(self) -> None:
+        """Let others deliver from now on."""
+        was_leading, self._queue.leads = self._queue.leads, False
+        if was_leading:
+            try:
+                with anyio.move_on_after(self._engine.config.outbox.drain):
+                    await self._store.lease("delivery", self._holder, self._clock.wall(), 0.0)
+            except StoreError as exc:
+                log.warning("the lease was not given back, it runs out", error=str(exc))
+
+    async def _lead(self) -> None:
+        while True:
+            try:
+                await self._seek_lead()
+            except Exception:
+                self._queue.leads = False
+                log.exception("the lease of the delivery could not be had")
+            for _ in range(BEATS):
+                await self._clock.sleep(BEAT)
+                self._queue.notify()
+
+    async def _seek_lead(self) -> None:
+        """Take or prolong the lease. A new leader takes over what others left undone."""
+        now, led = self._clock.wall(), self._queue.leads
+        self._queue.leads = await self._store.lease("delivery", self._holder, now, LEASE)
+        if self._queue.leads and not led:
+            self._queue.notify()
+            if await self._store.duties("rebuild", now):
+                self.rebuild()
 
     async def _deliver(self) -> None:
         while True:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabank.numerics.ranges import distinct
 from lorabank.types.arrays import BoolArray, IntArray
 
 Weights: TypeAlias = NDArray[np.float64]
@@ -55,7 +56,7 @@ def count_pairs(
         decays: to give weights for.
         min_users: distinct users that a pair needs, in either order.
     """
-    likes = np.bincount(np.unique(user * size + item) % size, minlength=size).astype(np.int64)
+    likes = np.bincount(distinct(user * size + item) % size, minlength=size).astype(np.int64)
     # A pair can't have more users than either of its items.
     common = likes[item] >= min_users
     parts = [
@@ -113,7 +114,7 @@ def _count_chunk(
     distance = np.concatenate(distances)[first]
     pair, falls, owner = key // users // 2, key // users % 2, key % users
     unique, place = np.unique(pair, return_inverse=True)
-    both = np.unique(place * users + owner) // users
+    both = distinct(place * users + owner) // users
     rows = [np.bincount(both, minlength=len(unique)).astype(np.float64)]
     for order in (0, 1):
         mine = falls == order

@@ -15,6 +15,8 @@ from lorabank.types.arrays import IntArray
 
 # Rows that a form is chosen on: the differences are large.
 CHOOSING_ROWS = 512
+# Occurrences of pairs that are counted, roughly at most: some seconds.
+OCCURRENCES = 1 << 23
 BACKWARD = (0.0, 1.0)
 NORMALISATIONS = ((1.0, 1.0), (1.0, 0.5))
 SCALES = (0.3, 3.0, 10.0)
@@ -30,12 +32,17 @@ class ChosenTable:
 
 
 def count(ground: Ground, positions: IntArray, config: PopulationConfig) -> PairCounts:
-    """Over the liked rows at ``positions``."""
+    """Over the liked rows at ``positions``, no further apart than there is time for.
+
+    Where there are many rows, near pairs have enough users.
+    """
+    window = config.neighbours.window
+    affordable = max(window, OCCURRENCES // max(1, len(positions)))
     return count_pairs(
         ground.rows.user[positions],
         ground.items(positions),
         len(ground.pool),
-        reach=config.neighbours.reach,
+        reach=min(config.neighbours.reach, affordable),
         decays=config.neighbours.decays,
         min_users=config.min_users,
     )

@@ -25,11 +25,12 @@ from lorabank.types.arrays import BoolArray
 
 @dataclass(frozen=True, slots=True)
 class ChosenResiduals:
-    """What held-out users liked best, and the calibrated predictor of the fitted users."""
+    """What held-out users liked best, the predictor of the fitted users, and the former's loss."""
 
     learning_rate: float
     epochs: int
     predictor: Predictor
+    loss: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,24 +52,40 @@ class ResidualTrainer:
     def choose(
         self, ground: Ground, shared: Predictor, recorder: Recorder
     ) -> ChosenResiduals | None:
-        """Every learning rate, early stopping for each; None if no item has enough users."""
+        """The best of the learning rates; None if no item has enough users."""
         assert shared.matrices is not None
         lesson = self._lesson(ground, shared.matrices, ground.split.fit)
         if not lesson.allowed.any():
             return None
-        config, best, best_loss = self.config.residuals, None, np.inf
-        for number, rate in enumerate(config.learning_rates):
-            predictor: Predictor | None = None
-            for epoch, table in enumerate(self._epochs(lesson, rate), start=1):
-                start = predictor or replace(shared, weights=None)
-                predictor, loss = replace(
-                    start, vectors=table.vectors.copy(), bias=table.bias.copy()
-                ).calibrated(ground, ground.some, 1e-4)
-                share = (number + epoch / config.epochs) / len(config.learning_rates)
-                recorder.tell("residuals", f"rate {rate:g}, epoch {epoch}", share, loss)
-                recorder.losses[f"residuals rate={rate:g} epochs={epoch}"] = loss
-                if loss < best_loss:
-                    best, best_loss = ChosenResiduals(rate, epoch, predictor), loss
+        found = [
+            self._stopped(ground, shared, lesson, rate, recorder)
+            for rate in self.config.residuals.learning_rates
+        ]
+        return min(found, key=lambda chosen: chosen.loss)
+
+    def _stopped(
+        self,
+        ground: Ground,
+        shared: Predictor,
+        lesson: ResidualLesson,
+        rate: float,
+        recorder: Recorder,
+    ) -> ChosenResiduals:
+        """One learning rate, until an epoch is no better than the one before it."""
+        config = self.config.residuals
+        best: ChosenResiduals | None = None
+        number = config.learning_rates.index(rate)
+        for epoch, table in enumerate(self._epochs(lesson, rate), start=1):
+            start = replace(shared, weights=None) if best is None else best.predictor
+            parts = replace(start, vectors=table.vectors.copy(), bias=table.bias.copy())
+            predictor, loss = parts.calibrated(ground, ground.some, 1e-4)
+            share = (number + epoch / config.epochs) / len(config.learning_rates)
+            recorder.tell("residuals", f"rate {rate:g}, epoch {epoch}", share, loss)
+            recorder.losses[f"residuals rate={rate:g} epochs={epoch}"] = loss
+            if best is not None and not loss < best.loss:
+                break
+            best = ChosenResiduals(rate, epoch, predictor, loss)
+        assert best is not None, "there is at least one epoch"
         return best
 
     def again(self, ground: Ground, matrices: Matrices, chosen: ChosenResiduals) -> Residuals:

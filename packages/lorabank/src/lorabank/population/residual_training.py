@@ -10,6 +10,7 @@ import numpy as np
 from lorabank.numerics.adagrad import RowAdagrad
 from lorabank.numerics.contrastive import Calibration
 from lorabank.numerics.lora import Matrices, forward
+from lorabank.numerics.ranges import distinct
 from lorabank.numerics.residuals import SampledRows, log_inclusion
 from lorabank.population.ground import Ground
 from lorabank.population.residuals import Residuals
@@ -57,7 +58,7 @@ def allowed_items(
 ) -> BoolArray:
     """(N,) whether enough distinct users liked it; the most liked ones, if bytes are short."""
     size = len(ground.pool)
-    pairs = np.unique(ground.rows.user[positions] * size + ground.items(positions))
+    pairs = distinct(ground.rows.user[positions] * size + ground.items(positions))
     users = np.bincount(pairs % size, minlength=size)
     allowed: BoolArray = users >= min_users
     per_row = BYTES_PER_NUMBER * (ground.pool.dim + 1) + 8
@@ -112,7 +113,7 @@ def _minibatch(
 ) -> SampledRows:
     ground, calibration = lesson.ground, lesson.calibration
     if config.negatives < len(ground.pool):
-        negatives = np.unique(ground.pool.sample(config.negatives, rng))
+        negatives = distinct(ground.pool.sample(config.negatives, rng))
         correction = inclusion[negatives]
     else:
         negatives = np.arange(len(ground.pool))

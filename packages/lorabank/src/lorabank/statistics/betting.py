@@ -80,78 +80,93 @@ def confidence_sequence(
         half_life: of gains; None is no decay. Time is counted in quarters of it, so that the
             bounds at a time do not depend on when one looked before.
     """
+    rows = np.asarray(values, np.float64)[None, :]
+    return confidence_sequences(rows, alpha, limit, times=times, now=now, half_life=half_life)[0]
+
+
+def confidence_sequences(
+    values: ArrayLike,
+    alpha: float,
+    limit: float,
+    *,
+    times: ArrayLike | None = None,
+    now: float | None = None,
+    half_life: float | None = None,
+) -> list[ConfidenceSequence]:
+    """As `confidence_sequence`, for each row of ``values`` (k, n): faster than one by one."""
     check_number(alpha, "alpha", low=1e-300, high=0.5)
     check_positive(limit, "limit")
     shares = 0.5 + 0.5 * np.asarray(values, np.float64) / limit
-    stretches = _stretches(len(shares), times, now, half_life)
+    stretches = _stretches(shares.shape[1], times, now, half_life)
     threshold = -math.log(alpha)
-    path = _path(shares, 0.5, stretches)
-    above = np.flatnonzero(path[: len(shares)] >= threshold)
-    lower = _refuted(shares, stretches, threshold)
-    upper = 1.0 - _refuted(1.0 - shares, stretches, threshold)
-    return ConfidenceSequence(
-        lower=limit * (2.0 * lower - 1.0),
-        upper=limit * (2.0 * upper - 1.0),
-        log_wealth=float(path[-1]),
-        crossed=int(above[0]) + 1 if len(above) else None,
-    )
+    refuted = _refuted(np.concatenate([shares, 1.0 - shares]), stretches, threshold)
+    found = []
+    for row, lower, upper in zip(shares, *np.split(refuted, 2), strict=True):
+        path = _path(row, 0.5, stretches)
+        above = np.flatnonzero(path[: len(row)] >= threshold)
+        found.append(
+            ConfidenceSequence(
+                lower=limit * (2.0 * float(lower) - 1.0),
+                upper=limit * (1.0 - 2.0 * float(upper)),
+                log_wealth=float(path[-1]),
+                crossed=int(above[0]) + 1 if len(above) else None,
+            )
+        )
+    return found
 
 
-def _refuted(shares: NDArray[np.float64], stretches: list[_Stretch], threshold: float) -> float:
-    """The largest mean in [0, 1) that the values refute, from below: 0 if there is none."""
-    low, high = 0.0, 1.0
+def _refuted(
+    shares: NDArray[np.float64], stretches: list[_Stretch], threshold: float
+) -> NDArray[np.float64]:
+    """(k,): the largest mean in [0, 1) that each row refutes, from below: 0 if there is none."""
+    low, high = np.zeros(len(shares)), np.ones(len(shares))
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        if _mixed(_final(shares, middle, stretches)) >= threshold:
-            low = middle
-        else:
-            high = middle
+        refuted = _mixed(_final(shares, middle, stretches)) >= threshold
+        low, high = np.where(refuted, middle, low), np.where(refuted, high, middle)
     return low
 
 
-def _factors(shares: NDArray[np.float64], mean: float) -> NDArray[np.float64]:
-    """(n, fractions): what each value multiplies wealth with. They fall with ``mean``."""
-    factors: NDArray[np.float64] = np.multiply.outer(shares / mean - 1.0, FRACTIONS)
-    factors += 1.0
-    return factors
-
-
 def _final(
-    shares: NDArray[np.float64], mean: float, stretches: list[_Stretch]
+    shares: NDArray[np.float64], means: NDArray[np.float64], stretches: list[_Stretch]
 ) -> NDArray[np.float64]:
-    """(fractions,) logarithms of the wealth against ``mean`` at the end."""
-    factors, wealth = _factors(shares, mean), np.zeros(len(FRACTIONS))
+    """(k, fractions) logarithms of each row's wealth against its mean at the end.
+
+    A value y multiplies wealth by ``1 + c (y - mean) / mean``, which falls with the mean.
+    """
+    factors = np.multiply.outer(FRACTIONS, shares / means[:, None] - 1.0)
+    factors += 1.0
+    wealth = np.zeros((len(FRACTIONS), len(shares)))
     for stretch in stretches:
         wealth = _faded(wealth, stretch.kept)
         if stretch.start < stretch.stop:
             # Products over so few values that they stay within floats; then few logarithms.
             starts = range(0, stretch.stop - stretch.start, _CHUNK)
-            products = np.multiply.reduceat(factors[stretch.start : stretch.stop], starts, axis=0)
-            wealth += np.log(products).sum(axis=0)
-    return wealth
+            part = factors[:, :, stretch.start : stretch.stop]
+            wealth += np.log(np.multiply.reduceat(part, starts, axis=2)).sum(axis=2)
+    return wealth.T
 
 
 def _path(
     shares: NDArray[np.float64], mean: float, stretches: list[_Stretch]
 ) -> NDArray[np.float64]:
     """Log wealth against ``mean`` after each value, (n,), and at the end."""
-    gains, wealth = np.log(_factors(shares, mean)), np.zeros(len(FRACTIONS))
+    gains = np.log1p(np.multiply.outer(shares / mean - 1.0, FRACTIONS))
+    wealth = np.zeros(len(FRACTIONS))
     parts = []
     for stretch in stretches:
         wealth = _faded(wealth, stretch.kept)
         rows = wealth + np.cumsum(gains[stretch.start : stretch.stop], axis=0)
         wealth = rows[-1] if len(rows) else wealth
         parts.append(rows)
-    rows = np.concatenate([*parts, wealth[None]])
-    largest = rows.max(axis=1)
-    path: NDArray[np.float64] = largest + np.log(np.exp(rows - largest[:, None]).mean(axis=1))
-    return path
+    return _mixed(np.concatenate([*parts, wealth[None]]))
 
 
-def _mixed(wealth: NDArray[np.float64]) -> float:
-    """Logarithm of the mean wealth over the fractions."""
-    largest = float(wealth.max())
-    return largest + math.log(float(np.exp(wealth - largest).mean()))
+def _mixed(wealth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithm of the mean wealth over the fractions, the last axis."""
+    largest = wealth.max(axis=-1)
+    mixed: NDArray[np.float64] = largest + np.log(np.exp(wealth - largest[..., None]).mean(axis=-1))
+    return mixed
 
 
 def _faded(wealth: NDArray[np.float64], kept: float) -> NDArray[np.float64]:

@@ -21,7 +21,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lorabank.statistics.betting import ConfidenceSequence, confidence_sequence
+from lorabank.statistics.betting import (
+    ConfidenceSequence,
+    confidence_sequence,
+    confidence_sequences,
+)
 from lorabank.statistics.clusters import ClusteredMeans, clustered_means
 from lorabank.types.arrays import BoolArray, IntArray
 from lorabank.types.hyperparameters import Hyperparameters
@@ -46,6 +50,7 @@ class _Table(NamedTuple):
     arm: IntArray
     user: IntArray
     fold: IntArray
+    trial: IntArray
     time: NDArray[np.float64]
 
 
@@ -81,22 +86,32 @@ def arm_effects(
     weights = np.maximum(0.5 ** ((now - table.time) / half_life), _EPSILON)
     means = clustered_means(table.effect, table.arm, table.user, len(table.keys), weights)
     looked_at = np.flatnonzero(means.users >= max(min_users, 2)).tolist()
-    effects = [_effect(table, means, arm, confidence, half_life) for arm in looked_at]
+    alpha = 0.5 * (1.0 - confidence) / len(table.keys)
+    firsts = {arm: _first_trials(table, arm) for arm in looked_at}
+    bounds = _bounds_of_all(table, firsts, alpha, half_life)
+    effects = [
+        _effect(table, means, arm, firsts[arm], bounds[arm], confidence, half_life)
+        for arm in looked_at
+    ]
     return tuple(sorted(effects, key=lambda e: (-e.lower, e.parameter, e.factor)))
 
 
 def _effect(
-    table: _Table, means: ClusteredMeans, arm: int, confidence: float, half_life: float
+    table: _Table,
+    means: ClusteredMeans,
+    arm: int,
+    firsts: IntArray,
+    bounds: ConfidenceSequence,
+    confidence: float,
+    half_life: float,
 ) -> ArmEffect:
     parameter, factor = table.keys[arm]
     mean = float(means.mean[arm])
-    alpha = 0.5 * (1.0 - confidence) / len(table.keys)
-    firsts = _first_trials(table, arm)
-    bounds = _bounds(table, firsts, alpha, half_life)
     fold_lower = confirmed = None
     if bounds.lower > 0:
         choosing = table.fold[firsts] == 0
-        fold_lower = _bounds(table, firsts[choosing], alpha, half_life).lower
+        alpha = 0.5 * (1.0 - confidence) / len(table.keys)
+        fold_lower = _bounds(table, [firsts[choosing]], alpha, half_life)[0].lower
         confirmed = _confirmed(table.effect[firsts], ~choosing, bounds.crossed, confidence)
     return ArmEffect(
         parameter=parameter,
@@ -122,10 +137,27 @@ def _first_trials(table: _Table, arm: int) -> IntArray:
     return firsts
 
 
-def _bounds(table: _Table, rows: IntArray, alpha: float, half_life: float) -> ConfidenceSequence:
-    now = float(table.time.max())
-    values, times = table.effect[rows], table.time[rows]
-    return confidence_sequence(
+def _bounds_of_all(
+    table: _Table, firsts: dict[int, IntArray], alpha: float, half_life: float
+) -> dict[int, ConfidenceSequence]:
+    """Of each arm. Arms that were tried in the same trials, most often all, are done at once."""
+    together: dict[bytes, list[int]] = {}
+    for arm, rows in firsts.items():
+        together.setdefault(table.trial[rows].tobytes(), []).append(arm)
+    found: dict[int, ConfidenceSequence] = {}
+    for arms in together.values():
+        bounds = _bounds(table, [firsts[arm] for arm in arms], alpha, half_life)
+        found.update(zip(arms, bounds, strict=True))
+    return found
+
+
+def _bounds(
+    table: _Table, rows: list[IntArray], alpha: float, half_life: float
+) -> list[ConfidenceSequence]:
+    """Of sets of rows that are from the same trials."""
+    now, times = float(table.time.max()), table.time[rows[0]]
+    values = table.effect[np.stack(rows)]
+    return confidence_sequences(
         values, alpha, EFFECT_LIMIT, times=times, now=now, half_life=half_life
     )
 
@@ -172,5 +204,6 @@ def _tabulate(patterns: Iterable[Pattern], defaults: Hyperparameters) -> _Table:
         arm=np.array(arm, np.int64),
         user=user_of_arm,
         fold=fold_of_user[user_of_arm],
+        trial=np.repeat(np.arange(len(trials)), arms_of_trial),
         time=np.repeat(time, arms_of_trial),
     )

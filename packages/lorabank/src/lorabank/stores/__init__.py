@@ -3,6 +3,8 @@
 from lorabank.stores.base import (
     AdapterStore,
     Change,
+    Duty,
+    DutyKind,
     Experience,
     ForgetCounts,
     PopulationRecord,
@@ -18,6 +20,8 @@ from lorabank.stores.open import open_adapter_store
 __all__ = [
     "AdapterStore",
     "Change",
+    "Duty",
+    "DutyKind",
     "Experience",
     "ForgetCounts",
     "MemoryAdapterStore",

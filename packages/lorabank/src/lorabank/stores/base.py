@@ -12,6 +12,9 @@ Laws that hold for every implementation:
   never happens later.
 - Queued episodes are read in the order in which they were committed, and stay until `settle`.
 - A user key that was forgotten refuses episodes made up to that moment.
+- What is owed to the bank is written down in the same transaction that makes it owed: `forget` owes
+  the bank's part, due `GRACE` seconds later (until then its caller is at it); a `settle` that tells
+  of a forgotten user owes it at once. It stays owed until it is discharged.
 - A population is stale once one of its users is forgotten, also if that happens between the reading
   of the experiences that it is made of and `put_population`. A stale one names the forgotten user
   no more, and is served until it is replaced.
@@ -23,11 +26,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from lorabank.adapter import Adapter
 from lorabank.types.feedback import Feedback
 from lorabank.types.pattern import Pattern
+
+DutyKind: TypeAlias = Literal["forget", "rebuild"]
+GRACE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,21 @@ class QueuedEpisode:
 
     number: int
     pattern: Pattern
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """What is owed to the bank, whoever dies meanwhile.
+
+    Attributes:
+        kind: "forget" the user whose key it is, or "rebuild" the skills that lost a user.
+        key: the user's, or "".
+        number: another one each time that it is owed anew.
+    """
+
+    kind: DutyKind
+    key: str
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +222,27 @@ class AdapterStore(Protocol):
 
     async def remains(self, user_id: str, user_key: str) -> ForgetCounts:
         """What is there of a user, by looking."""
+        ...
+
+    async def owe(self, kind: DutyKind, key: str) -> None:
+        """Note a duty, due at once. One that is noted already gets a new number."""
+        ...
+
+    async def duties(self, kind: DutyKind, now: float, key: str | None = None) -> list[Duty]:
+        """Duties of a kind that are due at ``now`` (unix seconds), oldest first, some hundred at
+        most; of one key if it is given."""
+        ...
+
+    async def discharge(self, duty: Duty) -> None:
+        """It is done. Owed anew meanwhile, it stays."""
+        ...
+
+    async def lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
+        """Take or prolong a lease until ``now + seconds``; whether ``holder`` has it now.
+
+        False, and nothing changes, while somebody else's lease lasts. With 0 seconds it is given
+        back. Times are unix seconds of the callers' clocks, which must agree roughly.
+        """
         ...
 
     async def counts(self) -> StoreCounts:

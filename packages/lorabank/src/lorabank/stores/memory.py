@@ -12,6 +12,8 @@ from lorabank.errors import StoreClosedError, VersionConflictError
 from lorabank.replay import ExperienceReplay
 from lorabank.stores.base import (
     Change,
+    Duty,
+    DutyKind,
     ForgetCounts,
     PopulationRecord,
     PopulationState,
@@ -20,6 +22,7 @@ from lorabank.stores.base import (
     Stored,
     StoredPopulation,
 )
+from lorabank.stores.duties import Duties, Leases
 from lorabank.types.checks import check_count, check_text
 from lorabank.types.feedback import Feedback
 from lorabank.types.pattern import Pattern
@@ -34,6 +37,8 @@ class MemoryAdapterStore:
         self._dead: dict[int, tuple[Pattern, str]] = {}
         self._replay = ExperienceReplay(replay or ReplayConfig())
         self._forgotten: dict[str, float] = {}
+        self._duties = Duties()
+        self._leases = Leases()
         self._populations: dict[str, StoredPopulation] = {}
         self._population_users: dict[str, frozenset[str]] = {}
         self._revisions = count()
@@ -90,7 +95,10 @@ class MemoryAdapterStore:
             pattern = self._queue.pop(episode.number, None)
             if pattern is not None and dead is not None:
                 self._dead[episode.number] = (pattern, dead)
-        return sorted({e.pattern.user_key for e in episodes if self._is_late(e.pattern)})
+        late = sorted({e.pattern.user_key for e in episodes if self._is_late(e.pattern)})
+        for user_key in late:
+            self._duties.owe("forget", user_key)
+        return late
 
     async def experiences(self, now: float) -> Mapping[str, Sequence[Feedback]]:
         """See `AdapterStore.experiences`."""
@@ -135,6 +143,7 @@ class MemoryAdapterStore:
         self._replay.forget(user_key)
         self._mark_stale(user_key)
         self._forgotten[user_key] = max(now, self._forgotten.get(user_key, now))
+        self._duties.owe("forget", user_key, now)
         return found
 
     async def remains(self, user_id: str, user_key: str) -> ForgetCounts:
@@ -148,6 +157,26 @@ class MemoryAdapterStore:
             experiences=self._replay.batches(user_key),
             populations=sum(user_key in users for users in self._population_users.values()),
         )
+
+    async def owe(self, kind: DutyKind, key: str) -> None:
+        """See `AdapterStore.owe`."""
+        self._require_open()
+        self._duties.owe(kind, key)
+
+    async def duties(self, kind: DutyKind, now: float, key: str | None = None) -> list[Duty]:
+        """See `AdapterStore.duties`."""
+        self._require_open()
+        return self._duties.due(kind, now, key)
+
+    async def discharge(self, duty: Duty) -> None:
+        """See `AdapterStore.discharge`."""
+        self._require_open()
+        self._duties.discharge(duty)
+
+    async def lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
+        """See `AdapterStore.lease`."""
+        self._require_open()
+        return self._leases.take(name, holder, now, seconds)
 
     async def counts(self) -> StoreCounts:
         """See `AdapterStore.counts`."""

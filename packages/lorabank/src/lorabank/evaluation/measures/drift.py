@@ -101,6 +101,6 @@ def _loss(mixed: Mixed, view: View, adapter: Adapter, rows: IntArray) -> float:
     own = adapter.transform(mixed.experts.base_output(view.events.x[rows]))
     logs = mixed.log_probabilities(view, rows, own)
     chosen = logs[:, np.arange(len(rows)), view.events.target[rows]].astype(np.float64)
-    weights = np.array(trust(adapter, mixed.experts, mixed.config.mixture).weights)
+    weights = np.array(trust(adapter.experts, mixed.experts, mixed.config.mixture).weights)
     with np.errstate(divide="ignore"):
         return float(-log_sum_exp((chosen + np.log(weights)[:, None]).T).mean())

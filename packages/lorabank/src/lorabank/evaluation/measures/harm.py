@@ -43,7 +43,7 @@ def harmed(loss: AnyFloatArray, user: IntArray) -> tuple[BoolArray, AnyFloatArra
     error = np.sqrt(squares / np.maximum(count - 1, 1) / count)
     tested = count >= LEAST_EVENTS
     quantile = {int(c): student_quantile(1 - LEVEL, float(c - 1)) for c in np.unique(count[tested])}
-    critical = np.array([quantile.get(int(c), np.inf) for c in count])
+    critical = np.array([quantile.get(int(c), 0.0) for c in count])
     worse: BoolArray = tested & (mean > 0) & (mean > critical * error)
     return worse, mean, tested
 

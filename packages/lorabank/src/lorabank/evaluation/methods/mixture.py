@@ -111,7 +111,7 @@ class Mixed:
     def log_probabilities(self, view: View, rows: IntArray, own: FloatArray) -> FloatArray:
         """(K, m, N) of each expert over what was on offer, the own chain last."""
         recent = view.recent[rows]
-        shared = self.experts.all_logits(view.events.x[rows], recent, None)
+        shared = self.experts.score(view.events.x[rows], recent, None).logits
         name = self.experts.base_expert.name
         logs = np.concatenate([shared, self.experts.scorer.logits(name, own, recent)[None]])
         for k in range(len(logs)):
@@ -136,7 +136,7 @@ class Mixed:
             if number != last:
                 mixture, last = new_mixture(prior, settings.identity_weight), number
             found[row] = mixture.served
-            mixture, _ = observe(mixture, likelihoods[row].tolist(), prior, settings.share)
+            mixture, _ = observe(mixture, [likelihoods[row].tolist()], prior, settings.share)
         return found
 
 

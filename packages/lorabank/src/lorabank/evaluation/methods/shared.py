@@ -10,6 +10,7 @@ import numpy as np
 from lorabank.config import PopulationConfig, PriorConfig
 from lorabank.evaluation.ground import Ground
 from lorabank.evaluation.methods.base import Scores
+from lorabank.evaluation.sources.table import OnProgress
 from lorabank.evaluation.views import View
 from lorabank.numerics.lora import forward
 from lorabank.population import (
@@ -56,6 +57,7 @@ def train(
     *,
     groups: Mapping[str, Collection[str]] | None = None,
     items: IntArray | None = None,
+    tell: OnProgress = lambda *_: None,
 ) -> tuple[Population, PopulationReport]:
     """A population of the past users: fitted on the fit users, chosen, calibrated and proved on
     the choose users. Nothing is trained again on the latter, as no other method is either.
@@ -65,12 +67,14 @@ def train(
         config, prior: what to train.
         groups: id -> keys of users.
         items: (n,) targets to put in place of the real ones.
+        tell: progress, in percent.
     """
     rows = past_rows(ground)
     if items is not None:
         rows = replace(rows, items=items)
     space = EmbeddingSpace("evaluation", ground.items.shape[1])
-    return fit_population(
+    tell("train", 0, 100)
+    trained = fit_population(
         rows,
         ground.pool,
         config,
@@ -78,7 +82,10 @@ def train(
         prior=replace(prior, held_out=ground.settings.choose, refit=False),
         groups=groups,
         seed=ground.seed,
+        on_progress=lambda now: tell("train", min(99, int(100 * now.done)) or 1, 100),
     )
+    tell("train", 100, 100)
+    return trained
 
 
 def past_rows(ground: Ground) -> Rows:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from lorabank.config import NeighbourConfig, PopulationConfig, PriorConfig, ResidualConfig
 from lorabank.evaluation.ground import Ground
@@ -18,58 +19,60 @@ from lorabank.evaluation.methods.shared import (
     similar_groups,
     train,
 )
+from lorabank.evaluation.sources.table import OnProgress
 from lorabank.population import Population
 from lorabank.population.model import GROUP_PREFIX, SHARED
 
+Made = TypeVar("Made")
 
-@dataclass(frozen=True, eq=False)
+
 class Workshop:
-    """Made from past users alone, when first asked for."""
+    """Made from past users alone, when first asked for.
 
-    ground: Ground
+    Attributes:
+        ground: past users.
+        tell: progress of what takes long.
+        used: names of what was asked for since this was last cleared.
+        seconds: of one core, that each thing took to make.
+    """
 
-    @cached_property
+    def __init__(self, ground: Ground, tell: OnProgress = lambda *_: None) -> None:
+        self.ground, self.tell = ground, tell
+        self.used: set[str] = set()
+        self.seconds: dict[str, float] = {}
+        self._made: dict[str, Any] = {}
+
+    @property
     def identity(self) -> Calibrated:
         """The frozen contexts with calibrated weights: what adapters start as."""
-        return fit_identity(self.ground)
+        return self._once("identity", lambda: fit_identity(self.ground))
 
-    @cached_property
+    @property
     def tables(self) -> dict[bool, Any]:
         """Of item-kNN: directed or not."""
-        return pair_tables(self.ground)
+        return self._once("tables", lambda: pair_tables(self.ground))
 
-    @cached_property
+    @property
     def full(self) -> Population:
         """Everything: shared adapter, residuals, neighbours, and groups of similar users."""
-        config, prior = self._plan
-        groups = None if self.ground.settings.quick else similar_groups(self.ground)
-        return train(self.ground, config, prior, groups=groups)[0]
+        return self._once("full", self._full)
 
-    @cached_property
+    @property
     def plain(self) -> Population:
         """A shared adapter trained twice as long, with groups, half of them random."""
-        config, prior = self._plan
-        plain = replace(
-            config,
-            residuals=ResidualConfig(enabled=False),
-            neighbours=NeighbourConfig(enabled=False),
-        )
-        groups = {
-            **{f"similar-{k}": v for k, v in similar_groups(self.ground).items()},
-            **{f"random-{k}": v for k, v in random_groups(self.ground).items()},
-        }
-        longer = replace(prior, epochs=2 * prior.epochs)
-        return train(self.ground, plain, longer, groups=groups)[0]
+        return self._once("plain", self._plain)
 
-    @cached_property
+    @property
     def shuffled(self) -> Population:
         """Everything, learned from targets in random order; half as long, for there is nothing
         to learn and early stopping would end it."""
-        config, prior = self._plan
-        rates = replace(config.residuals, learning_rates=config.residuals.learning_rates[:1])
-        config = replace(config, residuals=rates)
-        prior = replace(prior, epochs=max(1, prior.epochs // 2))
-        return train(self.ground, config, prior, items=shuffled_items(self.ground))[0]
+        return self._once("shuffled", self._shuffled)
+
+    @property
+    def shared(self) -> Shared:
+        """The adapter for everyone; one that changes nothing if none was proved."""
+        found = [a for a in self.plain.adapters if a.name == SHARED]
+        return Shared(self.ground.log_prior, found[0] if found else None)
 
     def with_groups(self, kind: str) -> Population:
         """The plain population with its "similar" or its "random" groups alone."""
@@ -81,11 +84,42 @@ class Workshop:
         )
         return replace(self.plain, experts=kept)
 
-    @cached_property
-    def shared(self) -> Shared:
-        """The adapter for everyone; one that changes nothing if none was proved."""
-        found = [a for a in self.plain.adapters if a.name == SHARED]
-        return Shared(self.ground.log_prior, found[0] if found else None)
+    def _full(self) -> Population:
+        config, prior = self._plan
+        groups = None if self.ground.settings.quick else similar_groups(self.ground)
+        return train(self.ground, config, prior, groups=groups, tell=self.tell)[0]
+
+    def _plain(self) -> Population:
+        config, prior = self._plan
+        plain = replace(
+            config,
+            residuals=ResidualConfig(enabled=False),
+            neighbours=NeighbourConfig(enabled=False),
+        )
+        groups = {
+            **{f"similar-{k}": v for k, v in similar_groups(self.ground).items()},
+            **{f"random-{k}": v for k, v in random_groups(self.ground).items()},
+        }
+        longer = replace(prior, epochs=2 * prior.epochs)
+        return train(self.ground, plain, longer, groups=groups, tell=self.tell)[0]
+
+    def _shuffled(self) -> Population:
+        config, prior = self._plan
+        rates = replace(config.residuals, learning_rates=config.residuals.learning_rates[:1])
+        config = replace(config, residuals=rates)
+        prior = replace(prior, epochs=max(1, prior.epochs // 2))
+        return train(self.ground, config, prior, items=shuffled_items(self.ground), tell=self.tell)[
+            0
+        ]
+
+    def _once(self, name: str, make: Callable[[], Made]) -> Made:
+        self.used.add(name)
+        if name not in self._made:
+            started = time.process_time()
+            self._made[name] = make()
+            self.seconds[name] = time.process_time() - started
+        made: Made = self._made[name]
+        return made
 
     @property
     def _plan(self) -> tuple[PopulationConfig, PriorConfig]:

@@ -69,6 +69,7 @@ def _data(dataset: Dataset) -> Data:
     return Data(
         name=dataset.name,
         rows=reading.rows,
+        rated=reading.rated,
         skipped=dict(reading.skipped),
         users=reading.users,
         sampled=reading.sampled,

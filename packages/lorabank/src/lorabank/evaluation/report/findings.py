@@ -76,6 +76,8 @@ def _reading(data: Data) -> list[str]:
     if lost:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in data.skipped.items())
         said.append(f"{lost:,} of {data.rows:,} rows were left out: {reasons}.")
+    if data.rated and data.likes == data.used_rows:
+        said.append("The log has ratings, and every row counted as a like: see --like.")
     if data.sampled < 1:
         said.append(
             f"The log is large: {100 * data.sampled:.3g} % of its users were drawn at random, "

@@ -22,6 +22,7 @@ class Data:
 
     name: str
     rows: int
+    rated: bool
     skipped: dict[str, int]
     users: int
     sampled: float

@@ -98,6 +98,7 @@ def read_interactions(
     clock = CLOCK in file.columns
     columns = [USER, ITEM, CLOCK if clock else POSITION, *([RATING] if like is not None else [])]
     require(file.columns, columns, path)
+    reading.rated = RATING in file.columns
     users = UserSample(seed)
     growing = Growing(users, most)
     rows = 0

@@ -30,6 +30,7 @@ class Reading:
     Attributes:
         rows: data rows of the interactions, whatever became of them.
         skipped: reason -> rows that were left out for it.
+        rated: whether there is a column of ratings.
         users: users met, those not sampled included.
         sampled: share of the users that was kept; 1.0 is all.
         items: of the catalogue.
@@ -37,6 +38,7 @@ class Reading:
     """
 
     rows: int = 0
+    rated: bool = False
     skipped: dict[str, int] = field(default_factory=dict)
     users: int = 0
     sampled: float = 1.0

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from lorabank.errors import StoreError
+from lorabank.stores.sqlite.duties import create_tables
 
 APPLICATION_ID = 0x4C6F5241  # "LoRA"
 VERSION = 2
@@ -109,6 +110,7 @@ def create_or_check(db: sqlite3.Connection, path: str) -> None:
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {VERSION}")
+        create_tables(db)
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:

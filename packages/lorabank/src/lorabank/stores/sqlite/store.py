@@ -16,6 +16,8 @@ from lorabank.config import ReplayConfig
 from lorabank.errors import CodecError, StoreClosedError, StoreError
 from lorabank.stores.base import (
     Change,
+    Duty,
+    DutyKind,
     ForgetCounts,
     PopulationRecord,
     PopulationState,
@@ -25,7 +27,7 @@ from lorabank.stores.base import (
     StoredPopulation,
 )
 from lorabank.stores.memory import check_page
-from lorabank.stores.sqlite import reads, writes
+from lorabank.stores.sqlite import duties, reads, writes
 from lorabank.stores.sqlite.faults import translated
 from lorabank.stores.sqlite.records import change_record
 from lorabank.stores.sqlite.schema import connect, create_or_check
@@ -162,6 +164,24 @@ class SqliteAdapterStore:
         """See `AdapterStore.remains`."""
         check_text(user_id, "user_id")
         return await self._read(partial(reads.read_remains, user_id=user_id, user_key=user_key))
+
+    async def owe(self, kind: DutyKind, key: str) -> None:
+        """See `AdapterStore.owe`."""
+        await self._writer.write(partial(duties.write_owed, kind=kind, key=key))
+
+    async def duties(self, kind: DutyKind, now: float, key: str | None = None) -> list[Duty]:
+        """See `AdapterStore.duties`."""
+        return await self._read(partial(duties.read_duties, kind=kind, now=now, key=key))
+
+    async def discharge(self, duty: Duty) -> None:
+        """See `AdapterStore.discharge`."""
+        await self._writer.write(partial(duties.write_discharged, duty=duty))
+
+    async def lease(self, name: str, holder: str, now: float, seconds: float) -> bool:
+        """See `AdapterStore.lease`."""
+        arguments = {"name": name, "holder": holder, "now": now, "seconds": seconds}
+        held: bool = await self._writer.write(partial(duties.write_lease, **arguments))  # type: ignore[arg-type]
+        return held
 
     async def counts(self) -> StoreCounts:
         """See `AdapterStore.counts`."""

@@ -10,6 +10,7 @@ from lorabank.config import ReplayConfig
 from lorabank.errors import VersionConflictError
 from lorabank.stores.base import ForgetCounts, PopulationRecord, PopulationState, QueuedEpisode
 from lorabank.stores.memory import conflict
+from lorabank.stores.sqlite.duties import write_owed
 from lorabank.stores.sqlite.records import ChangeRecord, ExperienceRecord
 
 
@@ -87,6 +88,8 @@ def write_settled(
         pattern = episode.pattern
         if _is_late(db, pattern.user_key, pattern.created_at):
             late.add(pattern.user_key)
+    for user_key in sorted(late):
+        write_owed(db, "forget", user_key)
     return sorted(late)
 
 
@@ -105,6 +108,7 @@ def write_forgotten(
         "ON CONFLICT DO UPDATE SET since = max(since, excluded.since)",
         (user_key, now),
     )
+    write_owed(db, "forget", user_key, now)
     return counts
 
 

@@ -1,0 +1,228 @@
+"""Methods against their definitions, and against leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from tests.support.made_up_log import SMALL, made_up
+
+from lorabank.evaluation.ground import Ground, make_ground
+from lorabank.evaluation.measures.bound import largest_excess
+from lorabank.evaluation.measures.drift import after_drift
+from lorabank.evaluation.measures.events import measure
+from lorabank.evaluation.methods.base import Served
+from lorabank.evaluation.methods.filters import nlms, ridge
+from lorabank.evaluation.methods.linear import ridge_map
+from lorabank.evaluation.methods.mixture import Mixed
+from lorabank.evaluation.methods.neighbours import pair_tables, strongest
+from lorabank.evaluation.methods.popularity import snapshots
+from lorabank.evaluation.methods.registry import EVERYTHING, METHODS
+from lorabank.evaluation.methods.shared import past_rows, random_groups, shuffled_items, user_keys
+from lorabank.evaluation.methods.workshop import Workshop
+from lorabank.evaluation.splits import Split, make_split
+from lorabank.evaluation.views import View, make_view
+from lorabank.population.rows import split_users
+from lorabank.types.arrays import FloatArray
+
+MADE = made_up()
+SETTINGS = replace(SMALL, quick=True)
+
+
+@lru_cache
+def ground() -> tuple[Split, Ground]:
+    split = make_split(MADE.dataset(), SETTINGS, 0)
+    return split, make_ground(split, MADE.vectors, SETTINGS, 0, clock=True)
+
+
+@lru_cache
+def workshop() -> Workshop:
+    return Workshop(ground()[1])
+
+
+@lru_cache
+def served(key: str) -> Served:
+    return next(method for method in METHODS if method.key == key).fit(workshop())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget() -> Iterator[None]:
+    yield
+    for cache in (ground, workshop, served):
+        cache.cache_clear()
+
+
+def new_view(split: Split) -> View:
+    return make_view(split.new, MADE.vectors, window=SETTINGS.window, decay=SETTINGS.decay, most=20)
+
+
+def scores_of(method: Served, view: View) -> FloatArray:
+    return method.logits(view)(np.arange(len(view)))
+
+
+@pytest.mark.parametrize("key", [method.key for method in METHODS])
+def test_what_a_user_does_later_changes_nothing_now(key: str) -> None:
+    split, _ = ground()
+    view, method = new_view(split), served(key)
+    log = split.new
+    item = log.item.copy()
+    changed = np.zeros(len(item), np.bool_)
+    rng = np.random.default_rng(5)
+    for first, last in zip(log.first[:-1], log.first[1:], strict=True):
+        late = np.arange(first + 12, last)
+        item[late] = rng.permutation(item[late])
+        changed[late] = True
+    other = new_view(replace(split, new=replace(log, item=item)))
+    row = log.first[view.events.user] + view.events.seen
+    early = ~changed[row]
+    assert 0 < early.sum() < len(early)
+    a, b = scores_of(method, view), scores_of(method, other)
+    np.testing.assert_allclose(a[early], b[early], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("key", [method.key for method in METHODS])
+def test_other_users_change_nothing(key: str) -> None:
+    split, _ = ground()
+    view, method = new_view(split), served(key)
+    keep = split.new.user < 10
+    first = split.new.first[:11]
+    few = replace(
+        split.new,
+        user=split.new.user[keep],
+        item=split.new.item[keep],
+        liked=split.new.liked[keep],
+        time=split.new.time[keep],
+        first=first,
+    )
+    a, b = scores_of(method, view), scores_of(method, new_view(replace(split, new=few)))
+    np.testing.assert_allclose(a[: len(b)], b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "key", ["popularity", "likely_blend", "likely_knn", "user_sgd", EVERYTHING]
+)
+def test_calibrated_methods_are_no_worse_than_knowing_nothing(key: str) -> None:
+    view = new_view(ground()[0])
+    offered = 80 - view.events.seen
+    assert measure(view, served(key).logits(view)).nll.mean() < np.log(offered).mean() + 0.05
+
+
+def test_everything_is_better_than_popularity_where_there_is_something_to_learn() -> None:
+    view = new_view(ground()[0])
+    everything, popular = (
+        measure(view, served(key).logits(view)).nll for key in (EVERYTHING, "popularity")
+    )
+    assert everything.mean() < popular.mean() - 0.1
+
+
+def test_the_mixture_keeps_its_promise() -> None:
+    view, mixed = new_view(ground()[0]), served(EVERYTHING)
+    assert isinstance(mixed, Mixed)
+    bound = largest_excess(mixed, view, measure(view, mixed.logits(view)))
+    assert bound.largest <= bound.allowed + 1e-3
+
+
+def test_the_mixture_gives_probabilities() -> None:
+    view = new_view(ground()[0])
+    rows = np.arange(0, len(view), 9)
+    logs = served(EVERYTHING).logits(view)(rows)
+    np.testing.assert_allclose(np.exp(logs).sum(axis=1), 1, rtol=1e-4)
+
+
+def test_a_drift_needs_long_histories() -> None:
+    mixed = served(EVERYTHING)
+    assert isinstance(mixed, Mixed)
+    assert after_drift(mixed, new_view(ground()[0]), 50) == ()
+
+
+def test_the_library_splits_past_users_as_everybody_else_does() -> None:
+    _, past = ground()
+    rows = past_rows(past)
+    split = split_users(rows.keys, SETTINGS.choose)
+    fit = np.array([user_keys(past).index(key) < past.fit.log.users for key in rows.keys])
+    np.testing.assert_array_equal(split.fit, fit)
+    assert abs(int(split.stop.sum()) - int(split.proof.sum())) <= 2
+    assert len(rows) == len(past.fit) + len(past.choose)
+
+
+def test_controls_keep_sizes_and_popularity() -> None:
+    _, past = ground()
+    real = np.concatenate([past.fit.events.target, past.choose.events.target])
+    shuffled = shuffled_items(past)
+    assert not np.array_equal(real, shuffled)
+    np.testing.assert_array_equal(np.bincount(real), np.bincount(shuffled))
+    drawn = [key for group in random_groups(past).values() for key in group]
+    assert len(drawn) == len(set(drawn))
+
+
+def test_nlms_is_its_recursion() -> None:
+    X, T = np.random.default_rng(0).standard_normal((2, 9, 4)).astype(np.float32)
+    W = np.eye(4)
+    expected = []
+    for x, t in zip(X.astype(float), T.astype(float), strict=True):
+        expected.append(W @ x)
+        W += 0.3 * np.outer(t - W @ x, x) / (x @ x)
+    np.testing.assert_allclose(nlms(X, T, 0.3), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_ridge_is_its_closed_form_on_every_prefix() -> None:
+    X, T = np.random.default_rng(0).standard_normal((2, 9, 4)).astype(np.float32)
+    found = ridge(X, T, 2.0)
+    for i in range(9):
+        x, t = X[:i].astype(float), T[:i].astype(float)
+        W = np.eye(4) + (t - x).T @ x @ np.linalg.inv(x.T @ x + 2.0 * np.eye(4))
+        np.testing.assert_allclose(found[i], W @ X[i], rtol=1e-3, atol=1e-3)
+
+
+def test_the_linear_map_finds_a_linear_map() -> None:
+    rng = np.random.default_rng(0)
+    X, W = rng.standard_normal((500, 6)), rng.standard_normal((6, 6))
+    T = X @ W.T
+    np.testing.assert_allclose(ridge_map(X.T @ X, T.T @ X, 1e-6), W, atol=1e-3)
+    held = ridge_map(X.T @ X, T.T @ X, 1e12)
+    np.testing.assert_allclose(held, held[0, 0] * np.eye(6), atol=1e-4)
+
+
+def test_snapshots_know_earlier_rows_alone() -> None:
+    time, item = np.array([0.0, 1.0, 2.0, 3.0]), np.array([0, 1, 1, 2])
+    moments, tables = snapshots(time, item, 1.0, 3, count=4)
+    assert moments.tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(tables[0], tables[0, 0])
+    assert tables[1].argmax() == 0
+    # At time 3: item 0 counts 1/8, item 1 counts 1/4 + 1/2, and 2 has not come yet.
+    smooth = np.array([2, 3, 1]) / 6
+    expected = np.array([0.125, 0.75, 0.0]) + smooth
+    np.testing.assert_allclose(np.exp(tables[3]), expected, rtol=1e-5)
+
+
+def test_pairs_are_counted_by_brute_force() -> None:
+    _, past = ground()
+    log, size = past.fit.log, len(MADE.vectors)
+    expected = np.zeros((size, size))
+    counts = np.full(size, 10.0)
+    for user in range(log.users):
+        rows = range(log.first[user], log.first[user + 1])
+        likes = [int(log.item[row]) for row in rows if log.liked[row]]
+        for late, item in enumerate(likes):
+            counts[item] += 1
+            for early in range(max(0, late - SETTINGS.window), late):
+                expected[likes[early], item] += 0.9 ** (late - early - 1)
+    directed = expected / counts[:, None]
+    np.fill_diagonal(directed, 0)
+    found = pair_tables(past)
+    np.testing.assert_allclose(found[True].toarray(), directed, rtol=1e-4, atol=1e-6)
+    cosine = (expected + expected.T) / np.sqrt(np.outer(counts, counts))
+    np.fill_diagonal(cosine, 0)
+    np.testing.assert_allclose(found[False].toarray(), cosine, rtol=1e-4, atol=1e-6)
+
+
+def test_the_strongest_entries_of_each_row_are_kept() -> None:
+    table = np.random.default_rng(0).random((6, 6)).astype(np.float32)
+    np.fill_diagonal(table, 0)
+    found = strongest(table, 2).toarray()
+    for row, kept in zip(table, found, strict=True):
+        assert np.count_nonzero(kept) == 2
+        assert set(kept[kept > 0]) == set(np.sort(row)[-2:])
