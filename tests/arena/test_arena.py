@@ -162,6 +162,23 @@ def test_update_of_many_is_update_of_each_and_leaves_the_old(kernel: Kernel) -> 
 
 
 @kernels
+def test_in_place_it_is_the_same_without_new_slots(kernel: Kernel) -> None:
+    rng, arena = np.random.default_rng(0), Arena(6, 2, kernel)
+    leases = [arena.put(weights_of(i)) for i in range(5)]
+    X, T = rng.standard_normal((2, 5, 6)).astype(np.float32)
+    rates = {"learning_rates": 0.3, "clip_thresholds": 1.0}
+    apart = arena.update_many(leases, 1.0, X, T, **rates)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="twice"):
+        arena.update_many(leases[:1] * 5, 1.0, X, T, in_place=True, **rates)  # type: ignore[arg-type]
+    assert all(same(lease.weights(), weights_of(i)) for i, lease in enumerate(leases))
+    inside = arena.update_many(leases, 1.0, X, T, in_place=True, **rates)  # type: ignore[arg-type]
+    for own, one, other in zip(leases, inside.leases, apart.leases, strict=True):
+        assert own is one
+        assert same(one.weights(), other.weights())
+    assert len(arena) == 10
+
+
+@kernels
 @pytest.mark.parametrize("bad", [np.nan, 0.0, 1e30])
 def test_a_bad_batch_changes_nothing(kernel: Kernel, bad: float) -> None:
     arena = Arena(6, 2, kernel)

@@ -65,18 +65,22 @@ class Many:
         """One item learned by every user, `TOGETHER` users to a call, into new slots."""
         for start in range(0, len(self.X), TOGETHER):
             part = slice(start, start + TOGETHER)
-            group = Group(self.group.leases[part], self.group.slots[part])
+            group = Group(self.group.leases[part], self.group.slots[part], distinct=True)
             self.arena.update_many(
                 group, 1.0, self.X[part], self.T[part], learning_rates=0.3, clip_thresholds=1.0
             )
 
     def update_in_place(self) -> None:
-        """The same by the kernel alone, in one call, into the slots that it reads from."""
-        n, slots = len(self.X), self.group.slots
-        ones, starts, results = np.ones(n), np.arange(n + 1), np.empty((n, 3))
-        arguments = (slots, slots, ones, 1e-6 * ones, ones, starts, self.X, self.T, None, results)
-        arena = self.arena
-        arena.kernel.mse_update_many(arena.slabs, arena.rank, *arguments)
+        """The same in one call, into the slots that it reads from."""
+        self.arena.update_many(
+            self.group,
+            1.0,
+            self.X,
+            self.T,
+            learning_rates=1e-6,
+            clip_thresholds=1.0,
+            in_place=True,
+        )
 
 
 def shares(many: Many, seconds: float) -> dict[str, float]:

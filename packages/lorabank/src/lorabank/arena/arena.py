@@ -20,10 +20,11 @@ LINE = 16
 
 
 class Group(NamedTuple):
-    """Some leases with their slots (n,), made once for several calls."""
+    """Some leases with their slots (n,), made once for several calls; whether none repeats."""
 
     leases: tuple[Lease, ...]
     slots: IntArray
+    distinct: bool
 
 
 class UpdatedMany(NamedTuple):
@@ -32,7 +33,7 @@ class UpdatedMany(NamedTuple):
     ``losses`` and ``norms`` are float64 (n,).
     """
 
-    leases: list[Lease]
+    leases: tuple[Lease, ...]
     losses: Float64Array
     norms: Float64Array
 
@@ -107,7 +108,7 @@ class Arena:
         if not leases or not all(lease.belongs_to(self._free) for lease in leases):
             raise InvalidInputError("leases", f"{len(leases)} leases", "some, of this arena")
         slots = np.fromiter((lease.slot for lease in leases), np.int64, len(leases))
-        return Group(tuple(leases), slots)
+        return Group(tuple(leases), slots, len(np.unique(slots)) == len(slots))
 
     def forward_many(
         self,
@@ -147,26 +148,35 @@ class Arena:
         clip_thresholds: float | Float64Array,
         starts: IntArray | None = None,
         weights: FloatArray | None = None,
+        in_place: bool = False,
     ) -> UpdatedMany:
-        """One clipped ``mse`` step for each adapter, into slots of their own.
+        """One clipped ``mse`` step for each adapter, into new slots or its own.
 
         Args:
-            leases: n of them, each the source of a new one; the old weights stay as they are.
+            leases: n of them, each the source of a new one; the old weights stay as they are. In
+                place, none may come twice.
             scales, learning_rates, clip_thresholds: of all, or of each, (n,).
             X, T: inputs and targets of all, float32 (rows, dim), C-contiguous.
             starts: int64 (n + 1,): adapter i learns from the rows ``starts[i]`` to
                 ``starts[i + 1] - 1``. None: from row i alone.
             weights: of the rows, float32 (rows,), or None for ones.
+            in_place: write into the same slots, which moves half as much memory. Only for whoever
+                holds these leases alone: views of them change. After an InvalidInputError all
+                adapters but the bad ones have learned.
 
         Raises:
             InvalidInputError: names the first adapter whose batch has no finite gradient, or
-                nothing but zeros; nothing was changed.
+                nothing but zeros; nothing was changed (but see ``in_place``).
             TypeError, ValueError: arrays of other types, shapes or layouts.
         """
         group = leases if isinstance(leases, Group) else self.group(leases)
         n = len(group.slots)
-        new = [self._take() for _ in range(n)]
-        targets = np.fromiter((lease.slot for lease in new), np.int64, n)
+        if in_place and not group.distinct:
+            raise InvalidInputError("leases", "one that comes twice", "each once, in place")
+        new, targets = group.leases, group.slots
+        if not in_place:
+            new = tuple(self._take() for _ in range(n))
+            targets = np.fromiter((lease.slot for lease in new), np.int64, n)
         results = np.full((n, 3), np.nan)
         self.kernel.mse_update_many(
             self._slabs,

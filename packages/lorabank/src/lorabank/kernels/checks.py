@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from lorabank.kernels.protocol import Slabs
 from lorabank.types.arrays import Float64Array, FloatArray, IntArray
 
-_NATIVE = {kind: np.dtype(kind) for kind in (np.float32, np.float64, np.int64)}
+_NATIVE: dict[type, np.dtype[Any]] = {
+    kind: np.dtype(kind) for kind in (np.float32, np.float64, np.int64)
+}
 
 
 def check_output(
