@@ -79,7 +79,7 @@ async def test_with_the_authority_given_every_request_carries_the_token(
         async with open_store(url + ca) as store:
             before = proxy.passed
             await store.put_many([pattern(1)])
-            assert await ids(store) == ["p001"]
+            assert "p001" in await ids(store)
             assert before
             assert proxy.passed > before
         async with raw_client(url + ca) as call:

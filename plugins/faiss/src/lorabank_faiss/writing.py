@@ -111,8 +111,8 @@ class Writer:
 class GroupCommit:
     """Brings the jobs of many tasks to the writer: whoever gets the lock commits for all.
 
-    A task that is cancelled while its job waits takes the job back; a job that has begun is
-    finished, so that nothing is ever half done.
+    A task that is cancelled while its job waits takes the job back; a job that has begun, whoever
+    carries it, is waited for, so that nothing is half done and nothing turns up later.
     """
 
     def __init__(self, writer: Writer) -> None:
@@ -135,9 +135,17 @@ class GroupCommit:
                     if not job.done:
                         await self._commit_some()
         finally:
-            if waiting in self._waiting:
-                self._waiting.remove(waiting)
+            if not job.done:
+                await self._take_back(waiting)
         return job.outcome()
+
+    async def _take_back(self, job: Job[object]) -> None:
+        if job not in self._waiting:  # another task carries it, and holds the lock for so long
+            with anyio.CancelScope(shield=True):
+                async with self._lock:
+                    pass
+        if job in self._waiting:
+            self._waiting.remove(job)
 
     async def _commit_some(self) -> None:
         batch = self._waiting[:_MOST_TOGETHER]
