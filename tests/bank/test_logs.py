@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+import structlog
 
 from lorabank.logs import get_logger
 
@@ -27,6 +28,20 @@ def test_exceptions_keep_their_traceback(caplog: pytest.LogCaptureFixture) -> No
     assert record.exc_info is not None
     assert record.exc_info[0] is KeyError
     assert record.funcName == "test_exceptions_keep_their_traceback"
+
+
+def test_callers_are_found_by_a_logger_of_structlog_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What an application gets that configured structlog before it imported the library."""
+    before = logging.getLoggerClass()
+    structlog.stdlib.LoggerFactory()  # sets the class of new loggers
+    try:
+        get_logger("lorabank.test.configured").bind(bank="b").warning("gone")
+    finally:
+        logging.setLoggerClass(before)
+    (record,) = caplog.records
+    assert record.funcName == "test_callers_are_found_by_a_logger_of_structlog_too"
 
 
 def test_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

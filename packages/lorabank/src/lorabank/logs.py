@@ -14,7 +14,9 @@ from typing import Any, cast
 
 import structlog
 
-# Frames of structlog between the caller and the standard library's logger.
+# Frames of structlog between the caller and the standard library's logger. A logger that finds its
+# callers itself skips them itself: structlog makes such a class the default for new loggers once an
+# application configures it over the standard library.
 _STACK_LEVEL = 4
 _PASSED_ON = ("exc_info", "stack_info", "stacklevel")
 
@@ -31,10 +33,14 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return cast(structlog.stdlib.BoundLogger, logger)
 
 
-def _render(_logger: object, _method: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+def _render(
+    logger: logging.Logger, _method: str, event: MutableMapping[str, Any]
+) -> dict[str, Any]:
     passed_on = {key: event.pop(key) for key in _PASSED_ON if key in event}
     name = str(event.pop("event", ""))
     fields = dict(event)
     text = " ".join([name, *(f"{key}={value!r}" for key, value in fields.items())])
     extra = {"event": name, "fields": fields}
-    return {"msg": text, "extra": extra, "stacklevel": _STACK_LEVEL, **passed_on}
+    finds_itself = type(logger).findCaller is not logging.Logger.findCaller
+    level = 1 if finds_itself else _STACK_LEVEL
+    return {"msg": text, "extra": extra, "stacklevel": level, **passed_on}
