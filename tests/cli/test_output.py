@@ -37,6 +37,7 @@ def test_without_a_terminal_each_stage_is_one_line() -> None:
         for stage in ("load", "tune", "replay", "tune"):
             progress.tell(stage, 0, 1)
             progress.tell(stage, 5, 10)
+            progress.tell(stage, 10, 10)
             progress.tell(stage, 1, 1)
     lines = stream.getvalue().splitlines()
     assert [line.partition(":")[0] for line in lines] == [

@@ -59,8 +59,8 @@ class ProgressLine:
         if done == 0:
             self._begin(stage)
         self._bar.update(self._tasks[stage], completed=done, total=total)
-        if done == total and not self._console.is_terminal:
-            seconds = time.monotonic() - self._started[stage]
+        if done == total and stage in self._started and not self._console.is_terminal:
+            seconds = time.monotonic() - self._started.pop(stage)  # its last step may be told twice
             self._console.print(f"{self._text(stage)}: {seconds:.1f} s", highlight=False)
 
     def _begin(self, stage: str) -> None:
