@@ -11,13 +11,14 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable
 from functools import partial
-from time import thread_time
+from time import perf_counter, thread_time
 
 import numpy as np
 
-from lorabank import Weights
+from lorabank import EmbeddingSpace, EngineConfig, Personalizer, Selection, Weights
 from lorabank.arena import Arena, Group
 from lorabank.types.arrays import FloatArray
+from lorabank_bench.looping import in_loop
 from lorabank_bench.measuring import Case, Timings, case, interleaved
 from lorabank_bench.results import Figure, Results
 from lorabank_bench.setup import Setup, unit_rows
@@ -26,6 +27,8 @@ USERS = {(64, 4): 100_000, (384, 8): 20_000}
 # Users per call of `update_many` into new slots: those that learn at about the same time.
 TOGETHER = 256
 READ, REWRITE = "read", "read-modify-write"
+NEW_SLOTS = "update_many into new slots"
+SELECTED, BY_ID = "forward_many of a Selection", "forward_many by user ids"
 ORDERS = ("in their slots' order", "in random order")
 
 
@@ -34,8 +37,8 @@ def many(setup: Setup, results: Results) -> None:
     for (dim, rank), most in USERS.items():
         pool = Pool(setup, most // 50 if setup.quick else most, dim, rank)
         rounds = 5 if setup.quick else 9
-        times = interleaved(list(pool.cases()), rounds=rounds, seconds=0.1)
-        _report(results, pool, times)
+        _report(results, pool, interleaved(pool.cases(), rounds=rounds, seconds=0.1))
+        _report(results, pool, in_loop(partial(by_id, pool, rounds)))
 
 
 class Pool:
@@ -43,14 +46,15 @@ class Pool:
 
     Attributes:
         what: the shape, for people.
-        users: how many.
+        users, rank: how many, and of which rank.
+        X, out: items of all, and room for the results.
         moved: bytes that a call has to move, by the name of its reference.
         adapters: those among them that are adapters'.
     """
 
     def __init__(self, setup: Setup, users: int, dim: int, rank: int) -> None:
         rng = np.random.default_rng(0)
-        self.what, self.users = f"{users} users, {dim}/r{rank}", users
+        self.what, self.users, self.rank = f"{users} users, {dim}/r{rank}", users, rank
         self._arena = Arena(dim, rank, setup.kernel)
         A = rng.standard_normal((rank, dim), np.float32) / np.float32(dim**0.5)
         weights = Weights(A, 0.01 * rng.standard_normal((dim, rank), np.float32))
@@ -59,41 +63,63 @@ class Pool:
         self._groups = dict(zip(ORDERS, map(self._arena.group, (leases, shuffled)), strict=True))
         together = range(0, users, TOGETHER)
         self._parts = [self._arena.group(leases[i : i + TOGETHER]) for i in together]
-        self._X, self._T, self._out = (_fresh(users, dim) for _ in range(3))
-        self._X[:] = unit_rows(users, dim)
-        self._T[:] = 0.9 * self._X
-        self._out[:] = 0.0
+        self.X, self._T, self.out = (_fresh(users, dim) for _ in range(3))
+        self.X[:] = unit_rows(users, dim)
+        self._T[:] = 0.9 * self.X
+        self.out[:] = 0.0
         held = users * rank * dim * 8
         self.adapters = {READ: held, REWRITE: 2 * held}
-        self.moved = {name: size + 2 * self._X.nbytes for name, size in self.adapters.items()}
+        self.moved = {name: size + 2 * self.X.nbytes for name, size in self.adapters.items()}
         self._flat = np.ones(held // 4, np.float32)
 
     def cases(self) -> list[Case]:
         """The references, and each call in each order."""
         flat, one = self._flat, np.float32(1.0)
         calls: dict[str, Callable[[], object]] = {
-            READ: lambda: np.vdot(flat, flat),
+            READ: self.read,
             REWRITE: lambda: np.multiply(flat, one, out=flat),
-            "update_many into new slots": self._into_new_slots,
+            NEW_SLOTS: self._into_new_slots,
         }
         for how, group in self._groups.items():
             calls[f"forward_many {how}"] = partial(self._forward, group)
             calls[f"update_many {how}"] = partial(self._in_place, group)
         return [case(name, call, thread_time) for name, call in calls.items()]
 
+    def read(self) -> None:
+        """The reference."""
+        np.vdot(self._flat, self._flat)
+
     def _forward(self, group: Group) -> None:
-        self._arena.forward_many(group, 1.0, self._X, self._out)
+        self._arena.forward_many(group, 1.0, self.X, self.out)
 
     def _in_place(self, group: Group) -> None:
         """Rates so small that the adapters stay what they are."""
         rates = {"learning_rates": 1e-6, "clip_thresholds": 1.0}
-        self._arena.update_many(group, 1.0, self._X, self._T, in_place=True, **rates)  # type: ignore[arg-type]
+        self._arena.update_many(group, 1.0, self.X, self._T, in_place=True, **rates)  # type: ignore[arg-type]
 
     def _into_new_slots(self) -> None:
         for i, group in enumerate(self._parts):
             part = slice(i * TOGETHER, (i + 1) * TOGETHER)
             rates = {"learning_rates": 0.3, "clip_thresholds": 1.0}
-            self._arena.update_many(group, 1.0, self._X[part], self._T[part], **rates)  # type: ignore[arg-type]
+            self._arena.update_many(group, 1.0, self.X[part], self._T[part], **rates)  # type: ignore[arg-type]
+
+
+async def by_id(pool: Pool, rounds: int) -> Timings:
+    """`Personalizer.forward_many` of new users, beside the reference, by the wall's clock."""
+    users, dim = pool.X.shape
+    ids = [f"user {number}" for number in range(users)]
+    config = EngineConfig(EmbeddingSpace("bench", dim), rank=pool.rank)
+    found: dict[str, list[float]] = {READ: [], SELECTED: [], BY_ID: []}
+    async with Personalizer.open(config, fresh_for=1e9, hot_adapters=users, hot_bytes=1 << 40) as p:
+        asked: dict[str, Selection | list[str]] = {SELECTED: Selection(ids), BY_ID: ids}
+        await p.forward_many(asked[SELECTED], pool.X, pool.out)
+        for _ in range(rounds):
+            found[READ].append(case(READ, pool.read).run(1))
+            for name, who in asked.items():
+                started = perf_counter()
+                await p.forward_many(who, pool.X, pool.out)
+                found[name].append(perf_counter() - started)
+    return Timings(found)
 
 
 def _fresh(rows: int, dim: int) -> FloatArray:
@@ -108,6 +134,8 @@ def _report(results: Results, pool: Pool, times: Timings) -> None:
     for name in times.rounds:
         reference = READ if "forward" in name or name == READ else REWRITE
         size = pool.adapters[reference]
+        if name == reference and SELECTED in times.rounds:
+            continue
         if name == reference:
             speed = size / times.median(name) / 1e9
             results.add(Figure("many users", pool.what, f"{name}, alone", speed, "GB/s"))
@@ -120,7 +148,7 @@ def _report(results: Results, pool: Pool, times: Timings) -> None:
         results.add(figure)
         each = 1e9 * times.median(name) / pool.users
         results.add(Figure("many users", pool.what, f"{name}, each user", each, "ns"))
-        if "new slots" not in name:
+        if name not in (NEW_SLOTS, BY_ID):
             limit = 0.8 if reference == READ else 0.5
             what = f"{name}, {pool.what}"
             results.mark(what, f">= {limit:.0%} of {bandwidth}", f"{share:.0%}", share >= limit)

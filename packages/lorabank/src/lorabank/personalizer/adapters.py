@@ -25,6 +25,9 @@ class Adapters:
         capacity: adapters kept in memory, at most.
         max_bytes: bytes that they take, at most.
         fresh_for: seconds for which a hot adapter is served without asking the store again.
+
+    Attributes:
+        changes: grows with every adapter that is committed or dropped.
     """
 
     def __init__(
@@ -41,11 +44,17 @@ class Adapters:
         self._store = store
         self._clock = clock
         self._fresh_for = fresh_for
+        self.changes = 0
         self._hot = HotAdapters(capacity, max_bytes)
         self._arenas: dict[int, Arena] = {}
 
     def __len__(self) -> int:
         return len(self._hot)
+
+    def unchanged(self, changes: int, read_at: float) -> bool:
+        """Whether what was served when `changes` was this, and read then, may be served still."""
+        fresh = self._clock.monotonic() - read_at <= self._fresh_for
+        return fresh and changes == self.changes
 
     async def to_serve(self, user_id: str, context: FloatArray) -> Adapter:
         """As the store had it at most ``fresh_for`` seconds ago."""
@@ -89,10 +98,12 @@ class Adapters:
 
     def keep(self, user_id: str, adapter: Adapter, revision: int) -> None:
         """This one was just committed."""
+        self.changes += 1
         self._hot.put(user_id, self._as_hot(adapter, revision, self._clock.monotonic()))
 
     def drop(self, user_id: str) -> None:
         """What is hot is not what is stored, or may not be."""
+        self.changes += 1
         self._hot.drop(user_id)
 
     async def read(self, user_id: str, context: FloatArray) -> Hot:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import anyio
 import anyio.to_thread
-import numpy as np
 
 from lorabank.engine import UpdateReport
 from lorabank.errors import LorabankError
 from lorabank.personalizer.adapters import Adapters
 from lorabank.personalizer.hot import Hot
 from lorabank.personalizer.learner import Learner
-from lorabank.types.arrays import FloatArray, IntArray
+from lorabank.personalizer.selection import Found, Selection
+from lorabank.types.arrays import FloatArray, check_finite
 from lorabank.types.feedback import Feedback
 
 # Multiply-adds that take well under the 5 ms for which the event loop may be held up, also where
@@ -51,16 +51,18 @@ class ManyUsers:
         self._threads = threads
         self._concurrency = concurrency
 
-    async def forward(self, user_ids: Sequence[str], X: FloatArray) -> FloatArray:
+    async def forward(self, users: Selection, X: FloatArray, out: FloatArray) -> FloatArray:
         """See `Personalizer.forward_many`; as many users as rows."""
-        found = await self._find(dict(zip(user_ids, X, strict=True)))
-        served = [found[user_id] for user_id in user_ids]
-        ranks = np.fromiter((hot.adapter.rank for hot in served), np.int64, len(served))
-        if X.size * int(ranks.max()) <= INLINE_WORK:
-            return self._forward(served, ranks, X)
-        return await anyio.to_thread.run_sync(
-            self._forward, served, ranks, X, limiter=self._threads
-        )
+        found = users.found
+        if found is None or not found.holds(self._adapters):
+            check_finite(X, "X")  # later, the kernel finds what is not
+            changes = self._adapters.changes
+            hot = await self._find(dict(zip(users.user_ids, X, strict=True)))
+            found = Found.of(self._adapters, changes, [hot[user_id] for user_id in users.user_ids])
+            users.found = found
+        if found.work <= INLINE_WORK:
+            return found.forward(X, out)
+        return await anyio.to_thread.run_sync(found.forward, X, out, limiter=self._threads)
 
     async def update(self, feedback: Mapping[str, Feedback]) -> ManyUpdates:
         """See `Personalizer.update_many`."""
@@ -102,16 +104,3 @@ class ManyUsers:
         async with anyio.create_task_group() as tasks:
             for _ in range(self._concurrency):
                 tasks.start_soon(work)
-
-    def _forward(self, served: Sequence[Hot], ranks: IntArray, X: FloatArray) -> FloatArray:
-        """One call of the kernel for each rank: usually one."""
-        scales = np.fromiter((hot.adapter.scale for hot in served), np.float64, len(served))
-        leases = [hot.lease for hot in served]
-        if (ranks == ranks[0]).all():
-            return self._adapters.arena(int(ranks[0])).forward_many(leases, scales, X)
-        out = np.empty_like(X)
-        for rank in np.unique(ranks):
-            rows = np.flatnonzero(ranks == rank)
-            chosen = [leases[row] for row in rows]
-            out[rows] = self._adapters.arena(int(rank)).forward_many(chosen, scales[rows], X[rows])
-        return out
