@@ -36,6 +36,34 @@ def check_output(
         raise ValueError("an output that shares memory with another argument")
 
 
+def check_forward(A: FloatArray, B: FloatArray, X: FloatArray, out: FloatArray) -> None:
+    """A and B of matching shapes, X (dim,) or (n, dim), and out of X's shape, apart from them.
+
+    What is right is seen at one look, since all checks one by one take longer than one vector's
+    products.
+
+    Raises:
+        TypeError, ValueError: something is not so.
+    """
+    right = (
+        A.dtype is B.dtype is X.dtype is out.dtype is _NATIVE[np.float32]
+        and A.ndim == 2
+        and A.shape == B.shape[::-1]
+        and X.shape == out.shape
+        and X.shape[-1:] == A.shape[1:]
+        and 1 <= X.ndim <= 2
+        and bool(A.size and X.size)
+        and out.flags.carray
+        and all(m.flags.c_contiguous and m.flags.aligned for m in (A, B, X))
+    )
+    if not right:
+        check_matrices(A, B, A.shape)
+        check_output(X, X.shape if X.ndim == 2 else (A.shape[1],), (), writes=False)
+        check_output(out, X.shape, ())
+    if np.may_share_memory(out, X) or np.may_share_memory(out, A) or np.may_share_memory(out, B):
+        raise ValueError("an output that shares memory with another argument")
+
+
 def check_matrices(A: FloatArray, B: FloatArray, shape: tuple[int, ...]) -> None:
     """A and B of matching shapes.
 

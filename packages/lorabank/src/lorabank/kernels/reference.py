@@ -18,6 +18,7 @@ from lorabank.kernels.arithmetic import (
 from lorabank.kernels.checks import (
     check_batch,
     check_exactly,
+    check_forward,
     check_matrices,
     check_output,
     check_rows,
@@ -43,9 +44,7 @@ class NumpyKernel:
         self, A: FloatArray, B: FloatArray, scale: float, X: FloatArray, out: FloatArray
     ) -> bool:
         """See `Kernel.forward`."""
-        check_matrices(A, B, A.shape)
-        check_output(X, X.shape if X.ndim == 2 else (A.shape[1],), (), writes=False)
-        check_output(out, X.shape, (A, B, X))
+        check_forward(A, B, X, out)
         with np.errstate(all="ignore"):
             H = X @ A.T
             # A finite sum of squares has finite terms.
