@@ -124,9 +124,10 @@ async def by_id(pool: Pool, rounds: int) -> Timings:
 
 def _fresh(rows: int, dim: int) -> FloatArray:
     """New memory in huge pages, which numpy asks for, but does not get where it uses old memory."""
-    memory = mmap.mmap(-1, 4 * rows * dim)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.empty((rows, dim), np.float32)
+    memory = mmap.mmap(-1, 4 * rows * dim, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, np.float32).reshape(rows, dim)
 
 
