@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 import numpy as np
 
 from lorabank.errors import BankClosedError, EmbeddingSpaceError, InvalidInputError
 from lorabank.protocols import Capability, StoreStats
+from lorabank.turns import in_worker
 from lorabank.types.arrays import FloatArray, as_vector, check_finite
 from lorabank.types.checks import check_count
 from lorabank.types.pattern import Match, Pattern
@@ -91,9 +91,7 @@ class MemoryStore:
             return nearest(patterns.views(), unit, k, where)
         # Not abandoned on cancellation: the views are only kept for the length of the block.
         with patterns.reading() as views:
-            return await anyio.to_thread.run_sync(
-                nearest, views, unit, k, where, limiter=self._limiter
-            )
+            return await in_worker(nearest, views, unit, k, where, limiter=self._limiter)
 
     async def scan(
         self, namespace: str, where: PatternFilter, after: str | None, limit: int

@@ -467,7 +467,7 @@ class LoRAPersonalizationEngine:
         return experts is not None and experts.base_expert.adapter is not None
 
     async def _experiences(self) -> Mapping[str, Sequence[Feedback]]:
-        return self.replay.snapshot(self._clock.wall())
+        return await self.replay.snapshot(self._clock.wall())
 
     async def _fitting_skills(self, context: FloatArray) -> list[Skill]:
         """Skills with weights for this context, most specific first; none if the bank fails."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from lorabank.engine import UpdateReport
 from lorabank.errors import LorabankError
+from lorabank.numerics.ranges import distinct
 from lorabank.personalizer.adapters import Adapters
 from lorabank.personalizer.hot import Hot
 from lorabank.personalizer.learner import Learner
@@ -110,7 +111,7 @@ class ManyUsers:
         if (ranks == ranks[0]).all():
             return self._adapters.arena(int(ranks[0])).forward_many(leases, scales, X)
         out = np.empty_like(X)
-        for rank in np.unique(ranks):
+        for rank in distinct(ranks):
             rows = np.flatnonzero(ranks == rank)
             chosen = [leases[row] for row in rows]
             out[rows] = self._adapters.arena(int(rank)).forward_many(chosen, scales[rows], X[rows])
