@@ -337,7 +337,8 @@ class LoRAPersonalizationEngine:
         """One adapter that does what the given ones do on (weighted) average.
 
         Averages the products B A and truncates by SVD; averaging A and B apart would not mean
-        anything.
+        anything. It computes in the thread that calls it, which may be any: from ten adapters on,
+        that is one for ``anyio.to_thread.run_sync``.
 
         Raises:
             InvalidInputError: no adapters, or of different rank, space, objective or scale.
