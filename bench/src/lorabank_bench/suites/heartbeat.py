@@ -6,9 +6,9 @@ loop by itself does so every time. All of them are shown, with what tells one ca
 the CPU time of the loop's thread, that of the whole process, and how often the system took the
 loop's thread off its core. Controls show the same of a loop beside which nothing of ours runs.
 
-Python's collector of cycles stops every thread, for as long as it takes to walk all objects, now and
-then. What is imported is left out of that, as a service does (`gc.freeze`). What a scene keeps is
-not: how long all of it takes is shown beside the scene, and it may fall into any of its runs.
+Python's collector of cycles stops every thread now and then, for as long as it takes to walk all
+objects. What is imported is left out of that, as a service does (`gc.freeze`). What a scene keeps
+is not: how long that takes is shown beside the scene, and it may fall into any of its runs.
 """
 
 from __future__ import annotations
