@@ -434,16 +434,20 @@ class LoRAPersonalizationEngine:
             on_population: the same for what all users share; the result is in the report.
 
         Raises:
+            InvalidInputError: criteria of another type.
             BankError: the bank failed; or none is connected, and there is nothing to share.
         """
         self._require_open()
+        criteria = ConsolidationCriteria() if criteria is None else criteria
+        if not isinstance(criteria, ConsolidationCriteria):
+            raise InvalidInputError("criteria", criteria, "ConsolidationCriteria")
         connection, source = self._connection, experiences or self._experiences
         if connection is not None:
             connection.begin_update()
             try:
                 report = await self._consolidator.run(
                     connection.bank,
-                    criteria or ConsolidationCriteria(),
+                    criteria,
                     source,
                     on_progress,
                     on_population,
