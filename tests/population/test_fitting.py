@@ -117,11 +117,15 @@ def test_parts_can_be_switched_off() -> None:
         QUICK,
         residuals=replace(QUICK.residuals, enabled=False),
         neighbours=replace(QUICK.neighbours, enabled=False),
+        transitions=replace(QUICK.transitions, enabled=False),
     )
     population, report = WORLD.fit(config=config)
     assert population.residuals is None
     assert population.neighbours is None
-    assert [expert.name for expert in report.experts] == ["identity", "shared"]
+    assert population.transitions is None
+    assert population.tilt == 0
+    names = [expert.name for expert in report.experts]
+    assert names == ["identity", "popularity", "shared"]
 
 
 def test_a_rank_above_the_dimension_counts_as_the_dimension() -> None:

@@ -69,6 +69,7 @@ class BoundExperts:
         """See `Experts.score`. What experts have in common is computed once."""
         logits = np.repeat(_chosen(self._constant.T, candidates).T[:, None], len(X), axis=1)
         self._add_neighbours(logits, recent, candidates)
+        self._add_transitions(logits, recent, candidates)
         offset = logits[self.base].copy()
         outputs = {adapter: self.output(adapter, X) for adapter in self._adapters}
         for residuals, table in ((False, self.pool.vectors), (True, self.item_vectors)):
@@ -105,6 +106,20 @@ class BoundExperts:
         near = np.log1p(table.scores(recent, candidates))
         for k in places:
             logits[k] += np.float32(self.experts[k].neighbour_weight) * near
+
+    def _add_transitions(
+        self, logits: FloatArray, recent: IntArray, candidates: IntArray | None
+    ) -> None:
+        for residuals in (False, True):
+            places = [
+                k
+                for k, expert in enumerate(self.experts)
+                if expert.transition_weight and expert.residuals is residuals
+            ]
+            if places:
+                follows = self.scorer.following(recent, candidates, residuals=residuals)
+            for k in places:
+                logits[k] += np.float32(self.experts[k].transition_weight) * follows
 
     def _constants(self) -> FloatArray:
         """(K - 1, N): what does not depend on the user."""

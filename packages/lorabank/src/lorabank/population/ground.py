@@ -50,6 +50,11 @@ class Ground:
         """Every other of the rows to choose by: enough to tell one epoch from the next."""
         return self.stop[::2] if len(self.stop) > FEW else self.stop
 
+    @property
+    def held_out(self) -> IntArray:
+        """All rows to choose by and to prove on: for what is neither trained nor proved."""
+        return np.concatenate([self.stop, self.proof])
+
     def stop_of(self, users: BoolArray) -> IntArray:
         """The rows to choose by of some users."""
         return self.stop[users[self.rows.user[self.stop]]]

@@ -22,6 +22,9 @@ from lorabank.population.residuals import Residuals
 from lorabank.population_config import PopulationConfig
 from lorabank.types.arrays import BoolArray
 
+# Some fifty users can't tell one epoch from the next for certain.
+PATIENCE = 2
+
 
 @dataclass(frozen=True, slots=True)
 class ChosenResiduals:
@@ -71,7 +74,7 @@ class ResidualTrainer:
         rate: float,
         recorder: Recorder,
     ) -> ChosenResiduals:
-        """One learning rate, until an epoch is no better than the one before it."""
+        """One learning rate, until `PATIENCE` epochs in a row are no better than the best."""
         config = self.config.residuals
         best: ChosenResiduals | None = None
         number = config.learning_rates.index(rate)
@@ -82,9 +85,10 @@ class ResidualTrainer:
             share = (number + epoch / config.epochs) / len(config.learning_rates)
             recorder.tell("residuals", f"rate {rate:g}, epoch {epoch}", share, loss)
             recorder.losses[f"residuals rate={rate:g} epochs={epoch}"] = loss
-            if best is not None and not loss < best.loss:
+            if best is None or loss < best.loss:
+                best = ChosenResiduals(rate, epoch, predictor, loss)
+            elif epoch >= best.epochs + PATIENCE:
                 break
-            best = ChosenResiduals(rate, epoch, predictor, loss)
         assert best is not None, "there is at least one epoch"
         return best
 
@@ -98,7 +102,9 @@ class ResidualTrainer:
 
     def _lesson(self, ground: Ground, matrices: Matrices, users: BoolArray) -> ResidualLesson:
         positions = ground.liked_rows(users)
-        allowed = allowed_items(ground, positions, self.config.min_users, self.config.residuals)
+        allowed = allowed_items(
+            ground, positions, self.config.min_users, self.config.residuals.max_bytes
+        )
         return ResidualLesson(ground, matrices, self.calibration, positions, allowed)
 
     def _epochs(self, lesson: ResidualLesson, rate: float) -> Iterator[Table]:
