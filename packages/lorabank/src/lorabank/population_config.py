@@ -122,7 +122,7 @@ class PopulationConfig:
             needs.
         max_rows_per_user: the newest are trained on, so that nobody dominates.
         confidence: of the lower bound that decides what is kept.
-        judged_rows: held-out rows that choices are made on, at most.
+        judged_rows: held-out rows that choices are made on, at most; four times as many prove.
         residuals, neighbours, transitions: see there.
     """
 

@@ -17,6 +17,8 @@ from lorabank.types.items import ItemPool
 # Elements of a (rows, items) block: bounds the memory of whatever looks at the whole pool.
 BLOCK = 1 << 22
 FEW = 512
+# A proof looks at its rows once, and so it may look at more of them than a calibration.
+PROOF = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +123,7 @@ def make_ground(
         pool=pool.without(rows.items[held_out]),
         served=pool,
         stop=_judged(rows, liked, split.stop, config.judged_rows),
-        proof=_judged(rows, liked, split.proof, config.judged_rows),
+        proof=_judged(rows, liked, split.proof, PROOF * config.judged_rows),
     )
 
 
