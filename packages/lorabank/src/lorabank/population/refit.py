@@ -100,6 +100,8 @@ class Refit:
 
     def _residuals(self, ground: Ground, shared: Matrices, chosen: Chosen) -> Residuals:
         assert chosen.residuals is not None
+        if not self.trainer.prior.refit:
+            return chosen.residuals.table(ground.pool)
         return self.residual_trainer.again(ground, shared, chosen.residuals)
 
     def _transitions(
@@ -116,6 +118,8 @@ class Refit:
 
     def _table(self, ground: Ground, chosen: Chosen) -> ItemToItem:
         assert chosen.table is not None
+        if not self.trainer.prior.refit:
+            return chosen.table.table
         counts = count(ground, ground.fit, self.config)
         return build_table(counts, chosen.table.choice, self.config.neighbours)
 

@@ -21,6 +21,7 @@ from lorabank.population.residual_training import (
 from lorabank.population.residuals import Residuals
 from lorabank.population_config import PopulationConfig
 from lorabank.types.arrays import BoolArray
+from lorabank.types.items import ItemPool
 
 # Some fifty users can't tell one epoch from the next for certain.
 PATIENCE = 2
@@ -34,6 +35,14 @@ class ChosenResiduals:
     epochs: int
     predictor: Predictor
     loss: float
+
+    def table(self, pool: ItemPool) -> Residuals:
+        """Of the fitted users: a row for every item that has learned anything."""
+        vectors, bias = self.predictor.vectors, self.predictor.bias
+        assert vectors is not None and bias is not None  # noqa: PT018 - they come together
+        v = vectors - pool.vectors
+        items = np.flatnonzero(v.any(axis=1) | (bias != 0)).astype(np.int64)
+        return Residuals(items, v[items], bias[items])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
