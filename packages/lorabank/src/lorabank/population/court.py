@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,9 +25,9 @@ class Verdict:
     report: ExpertReport
 
 
-def without(verdict: Verdict, name: str | None) -> Verdict:
-    """The verdict; its expert is not served if it is of this name, for one with more parts is."""
-    if verdict.report.name != name:
+def without(verdict: Verdict, names: Container[str | None]) -> Verdict:
+    """The verdict; its expert is not served if it is of these names: one with more parts is."""
+    if verdict.expert is None or verdict.report.name not in names:
         return verdict
     reason = f"{verdict.report.reason}; one with more parts takes its place"
     return Verdict(None, replace(verdict.report, kept=False, reason=reason))

@@ -148,7 +148,8 @@ class Fit:
             verdicts.append(court.judge(candidate))
             if verdicts[-1].expert is not None:
                 kept[made.name] = candidate
-                verdicts = [without(v, made.needs) for v in verdicts]
+                if made.needs is not None:
+                    verdicts = [without(v, (made.needs, made.parent)) for v in verdicts]
         parent = verdicts[-1].report.name
         for group in chosen.groups:
             candidate = group_candidate(group, parent, residual is not None)

@@ -60,7 +60,7 @@ class Transitions:
         recent = np.asarray(recent, np.int64)[:, : self.window]
         place = np.minimum(np.searchsorted(self.items, recent), len(self.items) - 1)
         weights = age_weights(recent, self.decay) * (self.items[place] == recent)
-        sums: FloatArray = np.einsum("nk,nkd->nd", weights, self.vectors[place])
+        sums: FloatArray = (weights[:, None, :] @ self.vectors[place])[:, 0]
         return sums
 
 
