@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import anyio
-import anyio.to_thread
+import anyio.lowlevel
 
 from lorabank.engine import UpdateReport
 from lorabank.errors import LorabankError
@@ -14,12 +14,17 @@ from lorabank.personalizer.adapters import Adapters
 from lorabank.personalizer.hot import Hot
 from lorabank.personalizer.learner import Learner
 from lorabank.personalizer.selection import Found, Selection
+from lorabank.turns import in_worker
 from lorabank.types.arrays import FloatArray, check_finite
+from lorabank.types.checks import check_text
 from lorabank.types.feedback import Feedback
 
 # Multiply-adds that take well under the 5 ms for which the event loop may be held up, also where
 # every adapter comes from memory.
 INLINE_WORK = 2_000_000
+INLINE_USERS = 512
+# Users that are looked for before others get their turn.
+BLOCK = 256
 
 
 class ManyUpdates(NamedTuple):
@@ -56,13 +61,10 @@ class ManyUsers:
         found = users.found
         if found is None or not found.holds(self._adapters):
             check_finite(X, "X")  # later, the kernel finds what is not
-            changes = self._adapters.changes
-            hot = await self._find(dict(zip(users.user_ids, X, strict=True)))
-            found = Found.of(self._adapters, changes, [hot[user_id] for user_id in users.user_ids])
-            users.found = found
-        if found.work <= INLINE_WORK:
+            found = users.found = await self._look_up(users.user_ids, X)
+        if len(users) <= INLINE_USERS and found.work <= INLINE_WORK:
             return found.forward(X, out)
-        return await anyio.to_thread.run_sync(found.forward, X, out, limiter=self._threads)
+        return await in_worker(found.forward, X, out, limiter=self._threads)
 
     async def update(self, feedback: Mapping[str, Feedback]) -> ManyUpdates:
         """See `Personalizer.update_many`."""
@@ -77,22 +79,37 @@ class ManyUsers:
         await self._for_each(feedback, learn)
         return done
 
-    async def _find(self, contexts: Mapping[str, FloatArray]) -> dict[str, Hot]:
+    async def _look_up(self, user_ids: Sequence[str], X: FloatArray) -> Found:
+        """All of them, as they are at this moment or later."""
+        changes = self._adapters.changes
+        found = await self._find(user_ids, X)
+        served = [found[user_id] for user_id in user_ids]
+        if len(served) <= INLINE_USERS:
+            return Found.of(self._adapters, changes, served)
+        return await in_worker(Found.of, self._adapters, changes, served, limiter=self._threads)
+
+    async def _find(self, user_ids: Sequence[str], X: FloatArray) -> dict[str, Hot]:
         """Every user's adapter; those that are not in memory are read side by side."""
         found: dict[str, Hot] = {}
-        for user_id in contexts:
+        missing: dict[str, FloatArray] = {}
+        for row, user_id in enumerate(user_ids, 1):
+            if row % BLOCK == 0:
+                await anyio.lowlevel.checkpoint()
+            check_text(user_id, "user_ids")
             hot = self._adapters.fresh(user_id)
-            if hot is not None:
+            if hot is None:
+                missing[user_id] = X[row - 1]
+            else:
                 found[user_id] = hot
 
         async def read(user_id: str) -> None:
-            found[user_id] = await self._adapters.read(user_id, contexts[user_id])
+            found[user_id] = await self._adapters.read(user_id, missing[user_id])
 
-        await self._for_each([u for u in contexts if u not in found], read)
+        await self._for_each(missing, read)
         return found
 
     async def _for_each(
-        self, user_ids: Iterable[str], do: Callable[[str], Awaitable[None]]
+        self, user_ids: Collection[str], do: Callable[[str], Awaitable[None]]
     ) -> None:
         """``do`` it for each, some at once."""
         left = iter(list(user_ids))
@@ -102,5 +119,5 @@ class ManyUsers:
                 await do(user_id)
 
         async with anyio.create_task_group() as tasks:
-            for _ in range(self._concurrency):
+            for _ in range(min(self._concurrency, len(user_ids))):
                 tasks.start_soon(work)

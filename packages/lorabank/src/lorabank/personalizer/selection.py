@@ -9,10 +9,11 @@ import numpy as np
 
 from lorabank.arena import Arena, Group
 from lorabank.errors import InvalidInputError
+from lorabank.numerics.ranges import distinct
 from lorabank.personalizer.adapters import Adapters
 from lorabank.personalizer.hot import Hot
+from lorabank.turns import unhurried
 from lorabank.types.arrays import Float64Array, FloatArray, IntArray
-from lorabank.types.checks import check_text
 
 
 class Part(NamedTuple):
@@ -41,16 +42,16 @@ class Found(NamedTuple):
     @classmethod
     def of(cls, adapters: Adapters, changes: int, served: Sequence[Hot]) -> Found:
         """Adapters in the order of rows."""
-        n = len(served)
-        scales = np.fromiter((hot.adapter.scale for hot in served), np.float64, n)
-        ranks = np.fromiter((hot.adapter.rank for hot in served), np.int64, n)
+        ranks = np.array([hot.adapter.rank for hot in unhurried(served)], np.int64)
+        scales = np.array([hot.adapter.scale for hot in unhurried(served)], np.float64)
+        read_at = min(hot.read_at for hot in unhurried(served))
         parts = []
-        for rank in np.unique(ranks).tolist():
+        for rank in distinct(ranks).tolist():
             rows = np.flatnonzero(ranks == rank)
             arena = adapters.arena(rank)
-            group = arena.group([served[row].lease for row in rows.tolist()])
+            group = arena.group([served[row].lease for row in unhurried(rows.tolist())])
             parts.append(Part(arena, group, scales[rows], rows))
-        return cls(adapters, changes, min(hot.read_at for hot in served), tuple(parts))
+        return cls(adapters, changes, read_at, tuple(parts))
 
     def holds(self, adapters: Adapters) -> bool:
         """Whether this may still be served."""
@@ -86,7 +87,7 @@ class Selection:
         user_ids: of the rows, in order; one may come several times.
 
     Raises:
-        InvalidInputError: none, or not texts.
+        InvalidInputError: none. (What is no user id is named by the call that looks it up.)
     """
 
     __slots__ = ("found", "user_ids")
@@ -94,8 +95,6 @@ class Selection:
     def __init__(self, user_ids: Sequence[str]) -> None:
         if isinstance(user_ids, str) or len(user_ids) == 0:
             raise InvalidInputError("user_ids", user_ids, "some user ids")
-        for user_id in user_ids:
-            check_text(user_id, "user_ids")
         self.user_ids = tuple(user_ids)
         self.found: Found | None = None
 
