@@ -14,6 +14,7 @@ from lorabank.types.pattern import Pattern
 from lorabank.types.query import EVERYTHING
 from lorabank_agentic_flow import open_store
 from lorabank_agentic_flow.client import MAX_REQUEST, FreshReads
+from lorabank_agentic_flow.envelope import to_text
 from lorabank_agentic_flow.planning import as_episode
 from lorabank_agentic_flow.records import Record
 from lorabank_conformance.samples import NAMESPACE
@@ -29,12 +30,13 @@ LIMIT = 90
 
 
 async def test_the_skill_library_neither_deletes_nor_gives_back_all_it_took(stdio_url: str) -> None:
-    skill = {"name": "n v1", "description": "words", "code": "secret", "success_rate": 0.123456}
+    words = to_text(Record("0" * 16 + "-00000000", MAKE.full_skill("s")))
+    skill = {"name": "n v1", "description": words, "code": "secret", "success_rate": 0.123456}
     with anyio.fail_after(LIMIT):
         async with raw_client(stdio_url) as call:
             await call("skill_create", skill)
             found = await call("skill_search", {"task": "words", "k": 9})
-            assert found.endswith("1. n v1\n   words\n   Success: 12.3%")  # no id, no code
+            assert found.endswith(f"1. n v1\n   {words}\n   Success: 12.3%")  # no id, no code
             with pytest.raises(BankRejectedError, match="UNIQUE"):
                 await call("skill_create", skill | {"description": "other words"})
             with pytest.raises(BankRejectedError, match="Invalid table: skills"):
