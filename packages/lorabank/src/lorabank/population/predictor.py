@@ -14,6 +14,7 @@ from lorabank.numerics.lora import Matrices, forward
 from lorabank.population.ground import Ground
 from lorabank.population.neighbours import ItemToItem
 from lorabank.population.transitions import Transitions
+from lorabank.turns import unhurried
 from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray
 
 Feature: TypeAlias = Literal[
@@ -89,7 +90,7 @@ class Predictor:
         held = len(positions) * len(ground.pool) * len(self.names) <= HELD
         events = list(self.events(ground, positions)) if held else None
         theta, loss = fit_log_linear(
-            lambda: self.events(ground, positions) if events is None else events,
+            lambda: self.events(ground, positions) if events is None else unhurried(events, 1),
             start,
             lower,
             tolerance=tolerance,
@@ -98,7 +99,7 @@ class Predictor:
 
     def events(self, ground: Ground, positions: IntArray) -> Iterator[ChoiceEvents]:
         """The features of the rows, chunk by chunk."""
-        for part in ground.chunks(positions):
+        for part in unhurried(ground.chunks(positions), 1):
             yield ChoiceEvents(
                 self._features(ground, part),
                 ground.offered(part),

@@ -15,6 +15,7 @@ from lorabank.numerics.residuals import SampledRows, log_inclusion
 from lorabank.population.ground import Ground
 from lorabank.population.residuals import Residuals
 from lorabank.population_config import ResidualConfig
+from lorabank.turns import give_way
 from lorabank.types.arrays import BoolArray, FloatArray, IntArray
 from lorabank.types.items import ItemPool
 
@@ -90,6 +91,7 @@ def residual_epochs(
         order = rng.permutation(lesson.positions)
         for begin in range(0, len(order), config.batch):
             check()
+            give_way()
             part = order[begin : begin + config.batch]
             batch = minibatch(lesson, part, inclusion, config.negatives, rng)
             _, items, dV, db = batch.gradient(table.vectors, table.bias)

@@ -17,6 +17,7 @@ from lorabank.population.residual_choice import PATIENCE
 from lorabank.population.residual_training import ResidualLesson, allowed_items, minibatch
 from lorabank.population.transitions import Transitions, age_weights
 from lorabank.population_config import PopulationConfig
+from lorabank.turns import give_way
 from lorabank.types.arrays import BoolArray, FloatArray, IntArray
 
 
@@ -97,6 +98,7 @@ class TransitionTrainer:
             order = rng.permutation(positions)
             for begin in range(0, len(order), config.batch):
                 self.check()
+                give_way()
                 part = order[begin : begin + config.batch]
                 batch = minibatch(lesson, part, inclusion, config.negatives, rng)
                 read, reading = _reading(ground.recent(part, window), allowed, decay)
