@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from lorabank.adaptation.trials import continue_trial
 from lorabank.adapter import Adapter
 from lorabank.config import EngineConfig
 from lorabank.errors import InvalidInputError
+from lorabank.kernels import KernelBatch
 from lorabank.numerics.batch import Batch
 from lorabank.numerics.contrastive import Calibration, ContrastiveBatch
 from lorabank.numerics.lora import Matrices
@@ -28,7 +30,7 @@ from lorabank.types.values import changed
 from lorabank.types.weights import Anchor, Weights
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """What an update runs with, and how that was chosen (with which probability).
 
@@ -41,7 +43,7 @@ class Decision:
     observed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepResult:
     """A new adapter, the numbers of the update, and the episode that the batch has finished.
 
@@ -131,7 +133,8 @@ def adapt(
     trial = None
     if decision.observed and config.solver == "sgd":
         trial = continue_trial(adapter, batch, config.defaults, config.trials, rng, pull)
-    weights = Weights.taking(descent.matrices.A, descent.matrices.B)
+    loss_after = batch.loss(descent.matrices)
+    weights = _checked(descent.matrices, batch, loss_after)
     moved = False
     if anchor is not None:
         anchor, moved = gather(anchor, batch, weights, adapter.scale, config.ewc)
@@ -149,7 +152,7 @@ def adapt(
     return StepResult(
         adapter=updated,
         loss_before=descent.loss_before,
-        loss_after=batch.loss(descent.matrices),
+        loss_after=loss_after,
         identity_loss=identity_loss,
         gradient_norm=descent.norm,
         clipped=descent.clipped,
@@ -194,6 +197,17 @@ def _learn(
     anchor, drift = watch_for_drift(anchor, excess, len(batch), adapter.weights, config.ewc)
     pull = Pull.of(anchor, adapter.scale, adapter.objective)
     return anchor, drift, pull, descend(batch, here, decision.hyperparameters, pull)
+
+
+def _checked(m: Matrices, batch: Batch, loss: float) -> Weights:
+    """Weights that are finite. If the loss at them is, they are: every number is a factor in it.
+
+    Raises:
+        InvalidInputError: one is not.
+    """
+    if isinstance(batch, KernelBatch) and math.isfinite(loss):
+        return Weights.taking_sound(m.A, m.B)
+    return Weights.taking(m.A, m.B)
 
 
 def _finish(
