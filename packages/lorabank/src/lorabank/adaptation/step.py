@@ -20,6 +20,7 @@ from lorabank.kernels import KernelBatch
 from lorabank.numerics.batch import Batch
 from lorabank.numerics.contrastive import Calibration, ContrastiveBatch
 from lorabank.numerics.lora import Matrices
+from lorabank.numerics.mse import MseBatch
 from lorabank.types.chance import Chance
 from lorabank.types.feedback import Feedback
 from lorabank.types.hyperparameters import Hyperparameters, Selection
@@ -30,7 +31,7 @@ from lorabank.types.values import changed
 from lorabank.types.weights import Anchor, Weights
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What an update runs with, and how that was chosen (with which probability).
 
@@ -58,6 +59,7 @@ class StepResult:
         in_trial: whether shadow arms ran beside it.
         finished: the previous update's episode with its outcome, if there was one.
         seconds_gradients, seconds_apply: time of the phases 2 and 3.
+        plain_mse: the ordinary mean squared error before learning; None for "contrastive".
         mixture: how the experts did, None where they were not compared.
     """
 
@@ -73,6 +75,7 @@ class StepResult:
     finished: Pattern | None
     seconds_gradients: float
     seconds_apply: float
+    plain_mse: float | None = None
     mixture: MixtureReport | None = None
 
 
@@ -162,6 +165,7 @@ def adapt(
         finished=finished,
         seconds_gradients=learned - started,
         seconds_apply=timer() - learned,
+        plain_mse=_plain_mse(batch, here, descent.loss_before),
         mixture=mixture,
     )
 
@@ -208,6 +212,15 @@ def _checked(m: Matrices, batch: Batch, loss: float) -> Weights:
     if isinstance(batch, KernelBatch) and math.isfinite(loss):
         return Weights.taking_sound(m.A, m.B)
     return Weights.taking(m.A, m.B)
+
+
+def _plain_mse(batch: Batch, here: Matrices, loss: float) -> float | None:
+    """Without weights it is ``loss``, related to the number of components instead of the energy."""
+    if not isinstance(batch, MseBatch):
+        return None
+    if batch.weights is None:
+        return loss * batch.energy() / batch.X.size
+    return batch.plain_loss(here)
 
 
 def _finish(
