@@ -15,7 +15,7 @@ import numpy as np
 from lorabank.types.pattern import Pattern
 from lorabank.types.query import PatternFilter
 from lorabank.types.skill import Skill
-from lorabank_memory.segment import CAPACITY, Row, Segment, View, passing
+from lorabank_memory.segment import CAPACITY, Rows, Segment, View, passing
 
 # Up to here it is cheaper to cut ids out of the sorted list than to write it anew.
 _FEW = 512
@@ -40,17 +40,19 @@ class Namespace:
         """Bytes of the vectors and columns."""
         return sum(segment.nbytes for segment in self._segments.values())
 
-    def put(self, rows: Sequence[Row]) -> None:
-        """Add rows with distinct ids; those whose id is here already are replaced."""
-        self.remove([row.pattern.id for row in rows if row.pattern.id in self._index])
-        for row in rows:
-            segment = self._segment_for(row)
-            segment.append(row)
-            self._index[row.pattern.id] = self._open
-            if not self._sorted or row.pattern.id > self._sorted[-1]:
-                self._sorted.append(row.pattern.id)
-            else:
-                insort(self._sorted, row.pattern.id)
+    def put(self, rows: Rows) -> None:
+        """Add rows; those whose id is here already are replaced."""
+        ids = [pattern.id for pattern in rows.patterns]
+        if not self._index.keys().isdisjoint(ids):
+            self.remove([known for known in ids if known in self._index])
+        start = 0
+        while start < len(ids):
+            segment = self._segment_with_room(rows.unit.shape[1])
+            stop = min(start + CAPACITY - len(segment), len(ids))
+            segment.extend(rows.cut(start, stop))
+            self._index.update(dict.fromkeys(ids[start:stop], self._open))
+            start = stop
+        self._sort_in(ids)
 
     def get(self, pattern_id: str) -> Pattern | None:
         """The pattern of this id, or None."""
@@ -108,10 +110,17 @@ class Namespace:
         while len(small) > 1:
             source, target = small.pop(), small[-1]
             view = self._segments.pop(source).view()
-            self._segments[target].absorb(view)
+            self._segments[target].extend(view)
             self._index.update((pattern.id, target) for pattern in view.patterns)
             if len(self._segments[target]) > CAPACITY // 2:
                 small.pop()
+
+    def _sort_in(self, ids: Sequence[str]) -> None:
+        for known in ids:
+            if not self._sorted or known > self._sorted[-1]:
+                self._sorted.append(known)
+            else:
+                insort(self._sorted, known)
 
     def _unsort(self, ids: Collection[str]) -> None:
         if len(ids) > _FEW:
@@ -120,9 +129,9 @@ class Namespace:
         for pattern_id in ids:
             del self._sorted[bisect_left(self._sorted, pattern_id)]
 
-    def _segment_for(self, row: Row) -> Segment:
+    def _segment_with_room(self, dim: int) -> Segment:
         segment = self._segments.get(self._open)
         if segment is None or len(segment) >= CAPACITY:
             self._open += 1
-            segment = self._segments[self._open] = Segment(len(row.unit))
+            segment = self._segments[self._open] = Segment(dim)
         return segment
