@@ -146,10 +146,11 @@ def unit_vector(vector: FloatArray) -> NDArray[np.float64]:
 
 def unit_vectors(vectors: FloatArray) -> FloatArray:
     """Rows at length one, float32 (n, dim); zero rows stay zero."""
-    wide = vectors.astype(np.float64)
-    norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
-    wide /= np.where(norms > 0, norms, 1.0)[:, None]
-    return wide.astype(np.float32)
+    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    norms[norms == 0] = 1.0
+    unit = np.empty_like(vectors)
+    np.divide(vectors, norms[:, None], unit, dtype=np.float64, casting="same_kind")
+    return unit
 
 
 def _tests(columns: NDArray[np.void], where: PatternFilter) -> Iterable[BoolArray]:

@@ -156,7 +156,7 @@ class Inquiry:
         with anyio.move_on_after(self._config.deadline):
             async with anyio.create_task_group() as group:
                 group.start_soon(ask, "patterns", self._bank.retrieve_patterns)
-                group.start_soon(ask, "strategy", self._bank.learn_strategy)
+                await ask("strategy", self._bank.learn_strategy)
         return as_matches(answers.get("patterns")), _as_strategy(answers.get("strategy"))
 
 
