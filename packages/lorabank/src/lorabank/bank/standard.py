@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import anyio
-import anyio.to_thread
 
 from lorabank.errors import EmbeddingSpaceError, InvalidInputError
 from lorabank.hints import render_strategy
 from lorabank.protocols import Capability, Embedder, PatternStore, StoreStats
 from lorabank.skills import consolidate, inherit_priors, superseded
 from lorabank.strategy import EVIDENCE_LIMIT, evidence_filter, learn
+from lorabank.turns import in_worker
 from lorabank.types.arrays import FloatArray, as_matrix
 from lorabank.types.checks import check_text
 from lorabank.types.pattern import Match, Pattern
@@ -101,7 +101,7 @@ class StandardBank:
         if len(evidence) <= FEW_TRIALS:
             return _advise(matches, evidence, query)
         # Some milliseconds for hundreds of trials: too long for the event loop.
-        return await anyio.to_thread.run_sync(
+        return await in_worker(
             _advise,
             matches,
             evidence,
@@ -126,7 +126,7 @@ class StandardBank:
             return Consolidation((), 0)
         if self.space is None:
             raise InvalidInputError("space", None, "a bank that is bound to an embedding space")
-        skills = await anyio.to_thread.run_sync(
+        skills = await in_worker(
             consolidate,
             patterns,
             self.space,

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lorabank.turns import unhurried
 from lorabank.types.checks import check_number, check_positive
 
 # Shares of the largest bet that can't lose everything at once; small ones serve small effects.
@@ -120,7 +121,7 @@ def _refuted(
 ) -> NDArray[np.float64]:
     """(k,): the largest mean in [0, 1) that each row refutes, from below: 0 if there is none."""
     low, high = np.zeros(len(shares)), np.ones(len(shares))
-    for _ in range(_HALVINGS):
+    for _ in unhurried(range(_HALVINGS), 1):
         middle = 0.5 * (low + high)
         refuted = _mixed(_final(shares, middle, stretches)) >= threshold
         low, high = np.where(refuted, middle, low), np.where(refuted, high, middle)

@@ -27,6 +27,7 @@ from lorabank.statistics.betting import (
     confidence_sequences,
 )
 from lorabank.statistics.clusters import ClusteredMeans, clustered_means
+from lorabank.turns import give_way, unhurried
 from lorabank.types.arrays import BoolArray, IntArray
 from lorabank.types.hyperparameters import Hyperparameters
 from lorabank.types.pattern import Pattern
@@ -91,7 +92,7 @@ def arm_effects(
     bounds = _bounds_of_all(table, firsts, alpha, half_life)
     effects = [
         _effect(table, means, arm, firsts[arm], bounds[arm], confidence, half_life)
-        for arm in looked_at
+        for arm in unhurried(looked_at, 1)
     ]
     return tuple(sorted(effects, key=lambda e: (-e.lower, e.parameter, e.factor)))
 
@@ -179,19 +180,24 @@ def _confirmed(
 def _tabulate(patterns: Iterable[Pattern], defaults: Hyperparameters) -> _Table:
     # Flat lists of plain numbers: this runs on the way of an update, over thousands of arms.
     found = sorted(
-        (p for p in patterns if p.trial is not None and p.trial.defaults == defaults),
+        (p for p in unhurried(patterns) if p.trial is not None and p.trial.defaults == defaults),
         key=lambda p: (p.created_at, p.id),
     )
     trials = [p.trial for p in found if p.trial is not None]
-    arms = [arm for trial in trials for arm in trial.arms]
+    arms = [arm for trial in unhurried(trials) for arm in trial.arms]
     keys: dict[tuple[str, float], int] = {}
-    arm = [keys.setdefault((a.parameter, a.factor), len(keys)) for a in arms]
+    arm = [
+        keys.setdefault((a.parameter, a.factor), len(keys))
+        for trial in unhurried(trials)
+        for a in trial.arms
+    ]
     users: dict[str, int] = {}
-    user = [users.setdefault(p.user_key, len(users)) for p in found]
+    user = [users.setdefault(p.user_key, len(users)) for p in unhurried(found)]
     arms_of_trial = [len(trial.arms) for trial in trials]
     default = np.array([trial.default_loss for trial in trials], np.float64)
     reference = np.array([trial.reference_loss for trial in trials], np.float64)
     time = np.array([p.created_at for p in found], np.float64)
+    give_way()
     loss = np.array([a.loss for a in arms], np.float64)
     effect = np.repeat(default, arms_of_trial) - loss
     effect /= np.repeat(np.maximum(reference, _EPSILON), arms_of_trial)
