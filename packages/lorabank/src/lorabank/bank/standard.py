@@ -52,7 +52,7 @@ class StandardBank:
         self._clock = clock
         self._generation = 0
         self._limiter = anyio.CapacityLimiter(1)
-        self._together: Together[tuple[list[Match], FloatArray]] = Together()
+        self._together: Together[list[Match]] = Together()
         if store.space is not None:
             self._check_embedder(store.space)
 
@@ -86,8 +86,7 @@ class StandardBank:
 
     async def retrieve_patterns(self, query: Query) -> list[Match]:
         """See `ReasoningBank.retrieve_patterns`."""
-        matches, _ = await self._together.ask(query, lambda: self._found(query))
-        return list(matches)
+        return list(await self._together.ask(query, lambda: self._found(query)))
 
     async def learn_strategy(self, query: Query) -> Strategy:
         """See `ReasoningBank.learn_strategy`.
@@ -96,10 +95,14 @@ class StandardBank:
         conditions on the outcome and the asker's own trials left out. Name an objective in the
         filter: effects of different objectives should not be mixed.
         """
-        # An engine asks for the patterns of the same query at the same time: one search for both.
-        matches, vector = await self._together.ask(query, lambda: self._found(query))
-        where = evidence_filter(query.where, query.asker)
-        evidence = await self._evidence(query.namespace, vector, where)
+        # An engine asks for the patterns of the same query at the same time: one search for both,
+        # while this looks for the evidence.
+        joined = self._together.joined(query)
+        if joined is None:
+            matches = await self._together.ask(query, lambda: self._found(query))
+        evidence = await self._evidence(query)
+        if joined is not None:
+            matches = await joined.or_else(lambda: self._found(query))
         if len(evidence) <= FEW_TRIALS:
             return _advise(matches, evidence, query)
         # Some milliseconds for hundreds of trials: too long for the event loop.
@@ -185,12 +188,14 @@ class StandardBank:
         """See `ReasoningBank.stats`."""
         return await self._store.stats(namespace)
 
-    async def _found(self, query: Query) -> tuple[list[Match], FloatArray]:
+    async def _found(self, query: Query) -> list[Match]:
         vector = await self._vector(query)
-        return await self._store.search(query.namespace, vector, query.k, query.where), vector
+        return await self._store.search(query.namespace, vector, query.k, query.where)
 
-    async def _evidence(self, namespace: str, vector: FloatArray, where: PatternFilter) -> Trials:
-        store = self._store
+    async def _evidence(self, query: Query) -> Trials:
+        vector = await self._vector(query)
+        store, namespace = self._store, query.namespace
+        where = evidence_filter(query.where, query.asker)
         if Capability.TRIALS in store.capabilities and isinstance(store, TrialSearch):
             return await store.search_trials(namespace, vector, EVIDENCE_LIMIT, where)
         matches = await store.search(namespace, vector, EVIDENCE_LIMIT, where)
