@@ -178,8 +178,8 @@ class FaissStore:
 
     @asynccontextmanager
     async def _using(self) -> AsyncIterator[None]:
-        await anyio.lowlevel.checkpoint()
         if self._closed:
+            await anyio.lowlevel.checkpoint()
             raise BankClosedError("the faiss store is closed")
         self._running += 1
         try:
