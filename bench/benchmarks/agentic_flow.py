@@ -6,7 +6,9 @@ installs both and prints them). Writes a Markdown table. Times in milliseconds.
 
 Cold: the local view was dropped, so everything is read from the remote first. Pause: the longest
 that the event loop stood still in such a read, less what it stands still beside a thread that only
-computes (best of three). Warm: median and 99th percentile of 200 retrieves with other queries each.
+computes (best of three). Update: the longest `engine.update_adapter` while the view is cold, whose
+budget for the bank is 100 (worst of three reads; every update is of a new user, so that each one
+asks). Warm: median and 99th percentile of 200 retrieves with other queries each.
 ``SIZES=5000`` in the environment measures that size alone.
 """
 
@@ -18,6 +20,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -25,7 +28,17 @@ import anyio
 import numpy as np
 from tests.agentic_flow.real_server import http_server
 
-from lorabank import EmbeddingSpace, Hyperparameters, Outcome, Pattern, Query, StandardBank
+from lorabank import (
+    EmbeddingSpace,
+    EngineConfig,
+    Feedback,
+    Hyperparameters,
+    LoRAPersonalizationEngine,
+    Outcome,
+    Pattern,
+    Query,
+    StandardBank,
+)
 from lorabank_agentic_flow import AgenticFlowStore, open_store
 from lorabank_agentic_flow.database import prepare_database
 from lorabank_conformance.heartbeat import computing, longest_pause
@@ -62,6 +75,21 @@ async def timed(work: Callable[[], Awaitable[object]]) -> float:
     return 1000 * (perf_counter() - start)
 
 
+async def longest_update(bank: StandardBank, store: AgenticFlowStore, rows: np.ndarray) -> float:
+    """Milliseconds of the longest update, from the loss of the view until it is there again."""
+    worst = 0.0
+    async with LoRAPersonalizationEngine(EngineConfig(space=SPACE, seed=1), bank=bank) as engine:
+        number = 0
+        store._mirror.forget()
+        while store._mirror._view is None:
+            number += 1
+            adapter = await engine.create_adapter(f"user {number}")
+            feedback = Feedback(rows[number % len(rows)], rows[(number + 1) % len(rows)])
+            work = partial(engine.update_adapter, adapter, feedback)
+            worst = max(worst, await timed(work))
+    return worst
+
+
 async def measure(store: AgenticFlowStore, name: str) -> None:
     """Rows of the table for one transport."""
     bank = StandardBank(store)
@@ -74,7 +102,7 @@ async def measure(store: AgenticFlowStore, name: str) -> None:
             batch = [pattern(i, rows[i]) for i in range(stored, min(size, stored + BATCH))]
             spent += await timed(lambda batch=batch: bank.store_patterns(batch))
             stored += len(batch)
-        colds, warms, pauses = [], [], []
+        colds, warms, pauses, updates = [], [], [], []
         query = Query(context=rows[0], k=K)
         for _ in range(3):
             store._mirror.forget()
@@ -82,6 +110,7 @@ async def measure(store: AgenticFlowStore, name: str) -> None:
             store._mirror.forget()
             pause = await longest_pause(lambda query=query: bank.retrieve_patterns(query))
             pauses.append(1000 * (pause - await longest_pause(computing)))
+            updates.append(await longest_update(bank, store, rows))
         for number in range(WARM):
             query = Query(context=rows[number % size], k=K)
             warms.append(await timed(lambda query=query: bank.retrieve_patterns(query)))
@@ -92,6 +121,7 @@ async def measure(store: AgenticFlowStore, name: str) -> None:
         cells = [
             statistics.median(colds),
             max(0.0, min(pauses)),
+            max(updates),
             warms[WARM // 2],
             warms[int(0.99 * WARM)],
             single,
@@ -103,9 +133,9 @@ async def measure(store: AgenticFlowStore, name: str) -> None:
 async def main(server: Path, proxy: bool) -> None:
     """The whole table."""
     sys.stdout.write(
-        "| transport | episodes | cold | pause | warm median | warm p99 | store one |\n"
+        "| transport | episodes | cold | pause | update | warm median | warm p99 | store one |\n"
     )
-    sys.stdout.write("|---|---|---|---|---|---|---|\n")
+    sys.stdout.write("|---|---|---|---|---|---|---|---|\n")
     with tempfile.TemporaryDirectory() as place:
         url = f"agentic-flow+stdio://{place}/a.db?server={server}&timeout=60"
         async with open_store(url) as store:

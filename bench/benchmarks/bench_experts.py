@@ -23,12 +23,19 @@ import pytest
 
 from lorabank import Adapter, EmbeddingSpace, EngineConfig, Feedback, ItemPool, Weights
 from lorabank import LoRAPersonalizationEngine as Engine
-from lorabank.population import Expert, ItemToItem, Population, Residuals, SharedAdapter
+from lorabank.population import (
+    Expert,
+    ItemToItem,
+    Population,
+    Residuals,
+    SharedAdapter,
+    Transitions,
+)
 
 ITEMS, ROUNDS, NEIGHBOURS = 9_000, 60, 64
 shapes = pytest.mark.parametrize(("dim", "rank"), [(64, 8), (256, 8), (256, 32), (384, 16)])
 batches = pytest.mark.parametrize("batch", [1, 10])
-crowds = pytest.mark.parametrize("groups", [0, 2], ids=["5 experts + own", "7 experts + own"])
+crowds = pytest.mark.parametrize("groups", [0, 2], ids=["6 experts + own", "8 experts + own"])
 
 
 def make_population(dim: int, rank: int, groups: int, rng: np.random.Generator) -> Population:
@@ -44,10 +51,13 @@ def make_population(dim: int, rank: int, groups: int, rng: np.random.Generator) 
     ones = np.ones(len(table), np.float32)
     experts = [
         Expert("identity", None, False, 4.0, 0.8),
+        Expert("popularity", None, False, 0.0, 1.2),
         Expert("neighbours", None, False, 0.0, 0.8, 0.0, 1.0, gain=0.1),
         Expert("shared", "shared", False, 4.0, 0.8, gain=0.3),
         Expert("shared+residuals", "shared", True, 4.0, 0.8, 1.0, gain=0.4),
-        Expert("shared+residuals+neighbours", "shared", True, 4.0, 0.8, 1.0, 1.0, gain=0.5),
+        Expert(
+            "shared+residuals+neighbours+transitions", "shared", True, 4.0, 0.8, 1.0, 1.0, 0.6, 1.0
+        ),
     ]
     experts += [Expert(name, name, True, 4.0, 0.8, 1.0, gain=0.4) for name in names[1:]]
     return Population(
@@ -58,6 +68,7 @@ def make_population(dim: int, rank: int, groups: int, rng: np.random.Generator) 
         neighbours=ItemToItem(starts, table.astype(np.int32), ones, 20, 0.85),
         experts=tuple(experts),
         user_keys=(),
+        transitions=Transitions(some, vectors, 20, 0.7),
     )
 
 

@@ -19,10 +19,22 @@ def server_script() -> Path:
     return _or_skip(real_server.server_script)
 
 
+@pytest.fixture(scope="session")
+def native_server_script() -> Path:
+    """The same beside better-sqlite3, compiled if need be."""
+    return _or_skip(real_server.native_server_script)
+
+
 @pytest.fixture
 def stdio_url(server_script: Path, tmp_path: Path) -> str:
     """A server of our own on a new database."""
     return f"agentic-flow+stdio://{tmp_path}/agentdb.db?server={server_script}"
+
+
+@pytest.fixture
+def native_url(native_server_script: Path, tmp_path: Path) -> str:
+    """A server of our own on a new database, kept by better-sqlite3."""
+    return f"agentic-flow+stdio://{tmp_path}/agentdb.db?server={native_server_script}"
 
 
 @pytest.fixture(scope="session")

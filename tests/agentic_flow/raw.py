@@ -30,6 +30,10 @@ async def raw_client(url: str) -> AsyncIterator[Call]:
         group.start_soon(connection.run)
         try:
             await connection.started()
-            yield connection.call
+
+            async def call(tool: str, arguments: dict[str, Any]) -> str:
+                return (await connection.call(tool, arguments)).text
+
+            yield call
         finally:
             await connection.aclose()

@@ -26,6 +26,16 @@ class TestStdio(PatternStoreConformance):
         return lambda: open_store(stdio_url)
 
 
+@pytest.mark.campaign
+class TestStdioOnBetterSqlite(TestStdio):
+    """The same on the storage that writes at once."""
+
+    @pytest.fixture
+    def opener(self, native_url: str) -> Opener:
+        """The same database again and again."""
+        return lambda: open_store(native_url)
+
+
 # On trio the MCP SDK leaves the HTTP library's response generators to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning")

@@ -6,11 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import pytest
+from anyio.abc import Process
 
 from lorabank.errors import BankUnavailableError, InvalidInputError
 from lorabank.types.query import PatternFilter
@@ -24,14 +27,46 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
 ]
 LIMIT = 60
+ROOT = Path(__file__).parents[2]
+# Opens a store, stores what its arguments name, and waits to be killed.
+CLIENT = """
+import anyio, sys
+from lorabank_agentic_flow import open_store
+from tests.agentic_flow.samples import pattern
+
+async def main():
+    async with open_store(sys.argv[1]) as store:
+        await store.put_many([pattern(int(number)) for number in sys.argv[2:]])
+        print("stored", flush=True)
+        await anyio.sleep_forever()
+
+anyio.run(main)
+"""
+
+
+@pytest.fixture(params=["sql.js", "better-sqlite3"])
+def either_url(request: pytest.FixtureRequest) -> str:
+    """A server of our own on a new database, on either storage."""
+    name = "stdio_url" if request.param == "sql.js" else "native_url"
+    return str(request.getfixturevalue(name))
+
+
+@asynccontextmanager
+async def client(url: str, *numbers: str) -> AsyncIterator[Process]:
+    """Another process that has stored patterns of these numbers."""
+    command = [sys.executable, "-c", CLIENT, url, *numbers]
+    async with await anyio.open_process(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        assert b"stored" in await process.stdout.receive()
+        yield process
 
 
 async def test_writes_that_a_killed_server_forgot_are_stored_again(
-    stdio_url: str, tmp_path: Path
+    either_url: str, tmp_path: Path
 ) -> None:
     database = tmp_path / "agentdb.db"
     with anyio.fail_after(LIMIT):
-        async with open_store(stdio_url) as store:
+        async with open_store(either_url) as store:
             await store.bind(SPACE)
             await store.put_many([pattern(1), pattern(2)])
             await store.put_many([pattern(3)])
@@ -39,23 +74,23 @@ async def test_writes_that_a_killed_server_forgot_are_stored_again(
             await kill(node_of(database))  # sql.js has saved nothing yet
             await store.put_many([pattern(4)])
             assert await ids(store) == ["p001", "p002", "p003", "p004"]
-        async with open_store(stdio_url) as store:
+        async with open_store(either_url) as store:
             assert await ids(store) == ["p001", "p002", "p003", "p004"]
             assert store.space == SPACE
             assert [skill.id for skill in await store.list_skills(NAMESPACE)] == ["skill"]
 
 
-async def test_what_was_deleted_stays_deleted_after_a_kill(stdio_url: str, tmp_path: Path) -> None:
+async def test_what_was_deleted_stays_deleted_after_a_kill(either_url: str, tmp_path: Path) -> None:
     with anyio.fail_after(LIMIT):
-        async with open_store(stdio_url) as store:
+        async with open_store(either_url) as store:
             await store.put_many([pattern(i, user_key=f"u{i % 2}") for i in range(6)])
-        async with open_store(stdio_url) as store:
+        async with open_store(either_url) as store:
             assert await store.delete(NAMESPACE, PatternFilter(user_key="u1")) == 3
             await store.put_many([pattern(0, task="newer")])
             await kill(node_of(tmp_path / "agentdb.db"))
             assert await ids(store) == ["p000", "p002", "p004"]
             await store.put_many([pattern(9)])
-        async with open_store(stdio_url) as store:
+        async with open_store(either_url) as store:
             assert await ids(store) == ["p000", "p002", "p004", "p009"]
             assert (await store.get(NAMESPACE, ["p000"]))[0].task == "newer"
 
@@ -77,26 +112,34 @@ async def test_a_call_is_sent_again_when_the_server_is_killed_in_the_middle_of_i
             assert await ids(store) == ["p001", "p002", "p003", "p004"]
 
 
-async def test_no_orphan_when_our_process_is_killed(stdio_url: str, tmp_path: Path) -> None:
-    program = (
-        "import anyio, sys\n"
-        "from lorabank_agentic_flow import open_store\n"
-        "async def main():\n"
-        "    async with open_store(sys.argv[1]):\n"
-        "        print('open', flush=True)\n"
-        "        await anyio.sleep_forever()\n"
-        "anyio.run(main)\n"
-    )
-    command = [sys.executable, "-c", program, stdio_url]
+async def test_no_orphan_when_our_process_is_killed(either_url: str, tmp_path: Path) -> None:
     with anyio.fail_after(LIMIT):
-        process = await anyio.open_process(command, stderr=subprocess.DEVNULL)
-        assert process.stdout is not None
-        assert b"open" in await process.stdout.receive()
-        node = node_of(tmp_path / "agentdb.db", process.pid)
-        process.kill()
-        await process.wait()
-        await process.aclose()
-        await ended(node)
+        async with client(either_url, "1") as process:
+            node = node_of(tmp_path / "agentdb.db", process.pid)
+            process.kill()
+            await process.wait()
+            await ended(node)
+        async with open_store(either_url) as store:
+            assert await ids(store) == ["p001"]  # the server was stopped, and so it saved
+
+
+@pytest.mark.parametrize(
+    ("storage", "survives"), [("stdio_url", False), ("native_url", True)], ids=["sql.js", "better"]
+)
+async def test_what_survives_when_client_and_server_are_killed_together(
+    storage: str, survives: bool, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(storage)
+    with anyio.fail_after(LIMIT):
+        async with client(url, "1", "2") as process:
+            node = node_of(tmp_path / "agentdb.db", process.pid)
+            for pid in (node, parent_of(node), process.pid):  # nobody is left to save anything
+                os.kill(pid, signal.SIGSTOP)
+            for pid in (parent_of(node), process.pid, node):
+                await kill(pid)
+            await process.wait()
+        async with open_store(url) as store:
+            assert await ids(store) == (["p001", "p002"] if survives else [])
 
 
 async def test_no_orphan_when_the_supervisor_is_killed(stdio_url: str, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import anyio
@@ -106,11 +105,13 @@ async def test_a_record_of_more_than_ten_mebibytes_is_refused_before_it_is_sent(
             assert await ids(store) == []
 
 
-async def test_the_engine_never_waits_longer_than_its_budget(
+async def test_an_engine_goes_on_though_its_bank_never_answers(
     fake: StdioTransport, behave: Behave
 ) -> None:
-    url = f"agentic-flow+stdio://{fake.database}?server={fake.server}&node={fake.node}&timeout=1"
-    config = EngineConfig(space=SPACE, outbox=OutboxConfig(drain=1.0))
+    # A call may take ten times as long as all of this may.
+    url = f"agentic-flow+stdio://{fake.database}?server={fake.server}&node={fake.node}"
+    url += f"&timeout={10 * LIMIT}&cache_mb=0"
+    config = EngineConfig(space=SPACE, outbox=OutboxConfig(drain=0.1, deadline=10.0 * LIMIT))
     with anyio.fail_after(LIMIT):
         async with LoRAPersonalizationEngine(config, bank=url) as engine:
             hang = {"hang": True}
@@ -118,10 +119,8 @@ async def test_the_engine_never_waits_longer_than_its_budget(
             adapter = await engine.create_adapter("ada")
             for number in range(12):
                 feedback = Feedback(MAKE.axis(number), MAKE.axis(number + 1))
-                before = perf_counter()
                 adapter = (await engine.update_adapter(adapter, feedback)).adapter
-                waited = perf_counter() - before
-                assert waited < config.query.budget + config.outbox.budget + 0.5
+            assert adapter.feedback_count == 12
 
 
 async def test_an_engine_fills_a_real_remote(stdio_url: str) -> None:

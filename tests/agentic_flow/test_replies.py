@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lorabank.errors import BankError, BankRejectedError, BankUnavailableError
 from lorabank_agentic_flow import replies
 from lorabank_agentic_flow.listing import Listed, Listing, read_listing
-from lorabank_agentic_flow.replies import Counts
+from lorabank_agentic_flow.replies import Counts, Reply
 
 RECORDED: dict[str, str] = json.loads(
     Path(__file__).with_name("replies.json").read_text(encoding="utf-8")
@@ -55,14 +55,14 @@ def test_recorded_writes() -> None:
 
 
 def test_recorded_listings() -> None:
-    assert read_listing(RECORDED["empty listing"]) == Listing(0, (), ())
-    listing = read_listing(RECORDED["listing"])
+    assert read_listing([RECORDED["empty listing"]]) == Listing(0, (), ())
+    listing = read_listing([RECORDED["listing"]])
     assert [listed.row for listed in listing.certain] == [1, 4, 5, 3, 2]
     assert listing.certain[3] == Listed(3, "Ärger 🎬 \u2028 \u200b", 7.5)
     assert "spoofed" in listing.certain[4].task
     assert listing.doubtful == ()
-    assert len(read_listing(RECORDED["listing of one"]).certain) == 1
-    assert {e.row for e in read_listing(RECORDED["listing of successes"]).certain} == {1, 3, 4, 5}
+    assert len(read_listing([RECORDED["listing of one"]]).certain) == 1
+    assert {e.row for e in read_listing([RECORDED["listing of successes"]]).certain} == {1, 3, 4, 5}
 
 
 @pytest.mark.parametrize("name", sorted(RECORDED))
@@ -74,7 +74,7 @@ def test_a_reply_to_something_else_is_an_error_with_its_first_line(name: str) ->
         (replies.deleted_rows, "deleted"),
         (replies.batch_deleted_rows, "batch deleted"),
         (replies.skill_created, "skill"),
-        (read_listing, "listing"),
+        (lambda text: read_listing([text]), "listing"),
     )
     for reader, own in readers:
         if name.removesuffix(" again") == "skill" or name.startswith(own) or "listing" in name:
@@ -86,23 +86,25 @@ def test_a_reply_to_something_else_is_an_error_with_its_first_line(name: str) ->
 
 def test_faults_that_pass_are_told_from_those_that_do_not() -> None:
     with pytest.raises(BankUnavailableError, match="database is locked"):
-        replies.checked("t", True, "❌ Error: database is locked\n at x")
+        replies.checked("t", True, Reply(["❌ Error: database is locked\n at x"]))
     with pytest.raises(BankRejectedError, match="no such table"):
-        replies.checked("t", False, "❌ Error: no such table: episodes\n at x")
-    assert replies.checked("t", False, "fine") == "fine"
+        replies.checked("t", False, Reply(["❌ Error: no such table: episodes\n at x"]))
+    assert replies.checked("t", False, Reply(["fine"])).text == "fine"
 
 
 @given(st.text())
 def test_any_text_is_parsed_or_refused(text: str) -> None:
-    for reader in (replies.counts, replies.stored_row, replies.deleted_rows, read_listing):
+    for reader in (replies.counts, replies.stored_row, replies.deleted_rows):
         with contextlib.suppress(BankError):
             reader(text)
+    with contextlib.suppress(BankError):
+        read_listing([text])
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=5))
 def test_no_text_can_imitate_an_entry(tasks: list[str]) -> None:
     real = {(100 + i, task) for i, task in enumerate(tasks)}
-    listing = read_listing(printed(tasks))
+    listing = read_listing([printed(tasks)])
     certain = {(listed.row, listed.task) for listed in listing.certain}
     doubtful = {(listed.row, listed.task) for listed in listing.doubtful}
     assert listing.announced == len(tasks)
@@ -118,7 +120,7 @@ def test_a_reply_cut_short_is_refused(tasks: list[str], data: st.DataObject) -> 
     whole = printed(tasks)
     cut = whole[: data.draw(st.integers(0, len(whole)))]
     try:
-        listing = read_listing(cut)
+        listing = read_listing([cut])
     except BankError:
         return
     assert [listed.task for listed in listing.certain] == tasks

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import anyio
+import anyio.lowlevel
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ from lorabank.types.pattern import TrialOutcome
 from lorabank.types.query import EVERYTHING, PatternFilter
 from lorabank.types.skill import Evidence, Skill
 from lorabank.types.space import EmbeddingSpace
-from lorabank_memory import MemoryStore, segment
+from lorabank_memory import MemoryStore, namespace, ordering, segment
 from lorabank_memory import store as store_module
 from lorabank_memory.plugin import open_memory_store
 
@@ -344,3 +346,43 @@ async def test_a_url_with_more_than_the_scheme_is_refused(url: str) -> None:
     with pytest.raises(InvalidInputError, match="without path or options"):
         async with open_bank(url):
             pass
+
+
+def test_ids_in_blocks_are_a_sorted_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ordering, "_MOST", 8)
+    rng, ids, plain = np.random.default_rng(0), ordering.SortedIds(), list[str]()
+    for step in range(3_000):
+        if plain and rng.random() < (0.4 if step < 2_000 else 0.9):
+            gone = plain.pop(int(rng.integers(len(plain))))
+            ids.remove(gone)
+        else:
+            new = f"{rng.integers(10**9):09d}"
+            if new not in plain:
+                insort(plain, new)
+                ids.add(new)
+        after = None if step % 3 == 0 else f"{rng.integers(10**9):09d}"
+        assert list(ids.after(after)) == [one for one in plain if after is None or one > after]
+    for one in plain:
+        assert next(ids.after(one), None) == next((other for other in plain if other > one), None)
+
+
+async def test_a_long_delete_gives_way_and_is_whole(
+    make_pattern, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(namespace, "_PART", 10)
+    store, ticks = MemoryStore(), 0
+    await store.put_many([make_pattern(f"p{i:04d}", [1.0, i]) for i in range(200)])
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await anyio.lowlevel.checkpoint()
+            ticks += 1
+            if ticks == 5:
+                tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tick)
+        await store.delete("shop", PatternFilter(since=0.0))
+    assert ticks == 5, "others had their turns, and one of them cancelled it on its way"
+    assert (await store.stats("shop")).patterns == 0, "what has begun is done entirely"

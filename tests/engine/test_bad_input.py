@@ -109,6 +109,7 @@ CALLS: list[tuple[Callable[[Engine, Adapter], Awaitable[Any]], str]] = [
     (lambda e, _: e.get_similar_adaptations(np.ones(6), min_reward=2.0), "min_reward"),
     (lambda e, _: e.get_similar_adaptations(np.ones(6), min_reward=NAN), "min_reward"),
     (lambda e, _: e.forget(""), "user_id"),
+    (lambda e, _: e.consolidate_adaptation_patterns("mine"), "criteria"),  # type: ignore[arg-type]
     (lambda e, _: merge(e, []), "adapters"),
     (lambda e, a: merge(e, [a, "x"]), "adapters"),
     (lambda e, a: merge(e, [a, a], [1.0]), "weights"),

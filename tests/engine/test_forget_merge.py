@@ -69,7 +69,7 @@ async def test_forgetting_leaves_nothing_of_a_user() -> None:
             group.start_soon(engine.forget, "u")
             await settle()
             gate.set()
-        assert list(engine.replay.snapshot(0.0)) == [user_key("v", b"lorabank")]
+        assert list(await engine.replay.snapshot(0.0)) == [user_key("v", b"lorabank")]
         assert engine.stats().cache_entries == 0
         await engine.flush()
         assert KEY not in {pattern.user_key for pattern in await bank.stored()}

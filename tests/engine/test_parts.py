@@ -74,49 +74,49 @@ def batch(first: float, n: int = 4) -> Feedback:
     return Feedback(x, x)
 
 
-def firsts(replay: ExperienceReplay, now: float, user: str = "u") -> list[float]:
-    return [float(f.x[0, 0]) for f in replay.snapshot(now).get(user, [])]
+async def firsts(replay: ExperienceReplay, now: float, user: str = "u") -> list[float]:
+    return [float(f.x[0, 0]) for f in (await replay.snapshot(now)).get(user, [])]
 
 
-def test_the_replay_keeps_a_users_newest_rows() -> None:
+async def test_the_replay_keeps_a_users_newest_rows() -> None:
     replay = ExperienceReplay(ReplayConfig(max_rows_per_user=10))
     for i in range(5):
         replay.add("u", batch(100.0 * i), now=float(i))
         replay.add("v", batch(1.0), now=float(i))
-    assert firsts(replay, 5.0) == [300.0, 400.0]
-    assert firsts(replay, 5.0, "v") == [1.0, 1.0]
+    assert await firsts(replay, 5.0) == [300.0, 400.0]
+    assert await firsts(replay, 5.0, "v") == [1.0, 1.0]
     replay.add("u", batch(0.0, n=25), now=6.0)
-    assert firsts(replay, 6.0) == [15.0], "of a batch that is too large by itself, too"
+    assert await firsts(replay, 6.0) == [15.0], "of a batch that is too large by itself, too"
     assert replay.size == (10 + 8) * 16
     assert replay.users == 2
 
 
-def test_the_replay_is_bounded_in_bytes() -> None:
+async def test_the_replay_is_bounded_in_bytes() -> None:
     replay = ExperienceReplay(ReplayConfig(max_bytes=200))
     for i in range(9):
         replay.add(f"user {i}", batch(1.0), now=float(i))
         assert replay.size <= 200
-    assert sorted(replay.snapshot(9.0)) == ["user 6", "user 7", "user 8"]
+    assert sorted(await replay.snapshot(9.0)) == ["user 6", "user 7", "user 8"]
     replay.add("huge", batch(1.0, n=100), now=10.0)
     assert (replay.size, replay.users) == (0, 0)
 
 
-def test_the_replay_forgets_with_time_and_on_demand() -> None:
+async def test_the_replay_forgets_with_time_and_on_demand() -> None:
     replay = ExperienceReplay(ReplayConfig(ttl=30 * DAY))
     for day in (0, 10, 20):
         replay.add("u", batch(float(day)), now=day * DAY)
-    assert firsts(replay, 35 * DAY) == [10.0, 20.0]
+    assert await firsts(replay, 35 * DAY) == [10.0, 20.0]
     assert replay.forget("u") == 8
     assert replay.forget("u") == 0
     assert (replay.size, replay.users) == (0, 0)
 
 
-def test_the_replay_copies_and_leaves_supplied_negatives_out() -> None:
+async def test_the_replay_copies_and_leaves_supplied_negatives_out() -> None:
     replay = ExperienceReplay(ReplayConfig())
     x = np.ones((2, 3), np.float32)
     replay.add("u", Feedback(x, x, negatives=np.ones((50, 3))), now=0.0)
     x[:] = 7.0
-    [kept] = replay.snapshot(0.0)["u"]
+    [kept] = (await replay.snapshot(0.0))["u"]
     assert kept.x.max() == 1.0
     assert kept.negatives is None
     assert replay.size == kept.nbytes == 48
@@ -132,4 +132,4 @@ async def test_the_replay_can_be_switched_off(bank: str | None) -> None:
 async def test_the_replay_names_users_by_their_hash_alone() -> None:
     async with Engine(make_config()) as engine:
         await run_updates(engine, await engine.create_adapter("ada"), 3)
-        assert list(engine.replay.snapshot(0.0)) == [user_key("ada", b"lorabank")]
+        assert list(await engine.replay.snapshot(0.0)) == [user_key("ada", b"lorabank")]

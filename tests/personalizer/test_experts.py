@@ -222,6 +222,30 @@ async def test_an_update_that_fails_leaves_the_mixture_as_it_was() -> None:
         assert (await p.expert_weights("ada")).observed == 8  # type: ignore[union-attr]
 
 
+async def test_rankings_lean_towards_neighbours_and_probabilities_do_not(store_url: str) -> None:
+    """The order is that of log p plus the tilt; the scores are those without it."""
+    straight = make_population()
+    leaning = replace(straight, tilt=2.0)
+    assert leaning.neighbours is not None
+    recent, x = (5, 6), np.random.default_rng(1).normal(size=DIM).astype(np.float32)
+    near = np.log1p(leaning.neighbours.scores(np.array([recent]))[0])
+    found = []
+    for population in (straight, leaning):
+        async with open_adapter_store(store_url) as store:
+            await put(store, population)
+            async with Personalizer.open(config_of(), store=store, items=POOL) as p:
+                found.append(await p.rank("new", x, None, ITEMS, recent=recent))
+                some = await p.rank("new", x, [4, 30, 4, 17], 4, recent=recent)
+                order = [some[i].score + population.tilt * near[some[i].position] for i in range(4)]
+                assert order == sorted(order, reverse=True)
+    scores = [{r.position: r.score for r in ranked} for ranked in found]
+    for position, score in scores[1].items():
+        assert score == pytest.approx(scores[0][position], abs=1e-5)
+    order = [r.score + 2.0 * near[r.position] for r in found[1]]
+    assert order == sorted(order, reverse=True)
+    assert [r.position for r in found[0]] != [r.position for r in found[1]]
+
+
 async def test_processes_see_a_new_population_and_do_not_take_turns(sqlite_url: str) -> None:
     """One learns of it when it is due; or from the first adapter that has met it."""
     async with (

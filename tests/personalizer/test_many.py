@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 
 import anyio
+import anyio.lowlevel
 import numpy as np
 import pytest
 from tests.engine.banks import make_config
@@ -14,7 +15,7 @@ from lorabank import EmbeddingSpace, EngineConfig, Feedback, ItemPool, TrialConf
 from lorabank.adapter import Adapter
 from lorabank.arena import Arena
 from lorabank.errors import InvalidInputError, StoreError, StoreUnavailableError
-from lorabank.personalizer import Personalizer
+from lorabank.personalizer import Personalizer, many
 from lorabank.personalizer.hot import OBJECTS
 from lorabank.stores import open_adapter_store
 
@@ -211,3 +212,26 @@ async def test_a_pool_is_used_as_by_learn() -> None:
     async with Personalizer.open(config, items=items) as p:
         done = await p.update_many({u: Feedback(rows(2), items=[1, 2]) for u in USERS[:4]})
         assert done.reports.keys() == set(USERS[:4])
+
+
+async def test_thousands_of_users_leave_others_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many, "BLOCK", 10)
+    ticks = 0
+    async with Personalizer.open(make_config()) as p:
+        X = rows(len(USERS))
+        await p.update_many({user: batch(i) for i, user in enumerate(USERS)})
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await anyio.lowlevel.checkpoint()
+                ticks += 1
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tick)
+            await anyio.lowlevel.checkpoint()
+            before = ticks
+            found = await p.forward_many(USERS, X)
+            assert before + 4 <= ticks <= before + 10, "everybody is at hand: no task for each"
+            tasks.cancel_scope.cancel()
+    assert found.shape == X.shape

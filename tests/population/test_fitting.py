@@ -19,7 +19,11 @@ from lorabank.population import (
     fit_population,
     recent_likes,
 )
+from lorabank.population.court import Court
+from lorabank.population.experts import Candidate
 from lorabank.population.ground import make_ground
+from lorabank.population.neighbour_training import choose_table, count
+from lorabank.population.predictor import Predictor
 
 WORLD = World()
 
@@ -117,11 +121,15 @@ def test_parts_can_be_switched_off() -> None:
         QUICK,
         residuals=replace(QUICK.residuals, enabled=False),
         neighbours=replace(QUICK.neighbours, enabled=False),
+        transitions=replace(QUICK.transitions, enabled=False),
     )
     population, report = WORLD.fit(config=config)
     assert population.residuals is None
     assert population.neighbours is None
-    assert [expert.name for expert in report.experts] == ["identity", "shared"]
+    assert population.transitions is None
+    assert population.tilt == 0
+    names = [expert.name for expert in report.experts]
+    assert names == ["identity", "popularity", "shared"]
 
 
 def test_a_rank_above_the_dimension_counts_as_the_dimension() -> None:
@@ -152,7 +160,26 @@ def test_groups_are_kept_only_with_proof() -> None:
     for expert in report.experts:
         if expert.name.startswith("group:"):
             assert expert.evidence is not None
-            assert expert.kept == (expert.evidence.lower > 0)
+            assert expert.evidence.lower > 0 or not expert.kept
+
+
+def test_a_group_must_beat_as_many_users_at_random() -> None:
+    """What helps everyone is no gain of the group's: it beats the parent, and not its control."""
+    ground = make_ground(WORLD.rows, WORLD.pool, QUICK, PRIOR, ContrastiveConfig())
+    identity = Predictor(None, ground.pool.vectors).calibrated(ground, ground.stop)[0]
+    table = choose_table(ground, count(ground, ground.fit, QUICK), identity, QUICK, lambda: None)
+    better = identity.beside(table.table).calibrated(ground, ground.stop)[0]
+    court = Court(ground, 0.95)
+    court.judge(Candidate("identity", None, False, None, identity))
+    users = np.arange(len(WORLD.feedback)) % 2 == 0
+    group = Candidate("group:g", None, False, "identity", better)
+    assert court.judge(group, users).expert is not None
+    against = court.judge(replace(group, control=better), users)
+    assert against.expert is None
+    assert against.report.evidence is not None
+    assert against.report.evidence.lower > 0
+    assert "at random" in against.report.reason
+    assert court.judge(replace(group, control=identity), users).expert is not None
 
 
 class StopError(Exception):

@@ -23,6 +23,7 @@ from lorabank.population import (
     PopulationScorer,
     Residuals,
     SharedAdapter,
+    Transitions,
 )
 
 N, DIM = 9, 4
@@ -60,9 +61,14 @@ def small(seed: int = 0) -> Population:
             Expert("neighbours", None, False, 0.0, 0.9, neighbour_weight=1.5),
             Expert("shared", "shared", False, 2.0, 1.1, gain=0.2),
             Expert("shared+residuals+neighbours", "shared", True, 2.0, 0.9, 1.5, 0.7, 0.4),
-            Expert("group:g", "group:g", True, 2.5, 0.8, 1.0, 0.6, 0.5),
+            Expert("group:g", "group:g", True, 2.5, 0.8, 1.0, 0.6, 0.5, 1.2),
+            Expert("shared+transitions", "shared", False, 2.0, 0.9, transition_weight=0.6),
         ),
         user_keys=("ab", "cd"),
+        transitions=Transitions(
+            np.array([0, 3, 8]), rng.standard_normal((3, DIM)).astype(np.float32), 2, 0.5
+        ),
+        tilt=0.5,
     )
 
 

@@ -33,7 +33,7 @@ def train(
     ground: Ground, config: ResidualConfig = CONFIG, allowed: BoolArray | None = None
 ) -> Table:
     if allowed is None:
-        allowed = allowed_items(ground, ground.fit, 5, config)
+        allowed = allowed_items(ground, ground.fit, 5, config.max_bytes)
     matrices = fresh(2, ground.pool.dim, 0)
     lesson = ResidualLesson(ground, matrices, Calibration(4.0, 1.0), ground.fit, allowed)
     *_, last = residual_epochs(lesson, config, 0.05, np.random.default_rng(0), lambda: None)
@@ -41,7 +41,7 @@ def train(
 
 
 def test_items_that_may_have_no_row_keep_their_vector_bit_by_bit(ground: Ground) -> None:
-    allowed = allowed_items(ground, ground.fit, 5, CONFIG)
+    allowed = allowed_items(ground, ground.fit, 5, CONFIG.max_bytes)
     allowed[::3] = False
     table = train(ground, allowed=allowed)
     np.testing.assert_array_equal(table.vectors[~allowed], ground.pool.vectors[~allowed])
@@ -57,13 +57,13 @@ def test_a_row_needs_likes_of_enough_distinct_users(ground: Ground) -> None:
         people[item].add(user)
     for least in (1, 5, 30):
         expected = [len(found) >= least for found in people]
-        assert allowed_items(ground, ground.fit, least, CONFIG).tolist() == expected
-    assert not allowed_items(ground, ground.fit, 1, CONFIG)[-8:].any(), "never liked"
+        assert allowed_items(ground, ground.fit, least, CONFIG.max_bytes).tolist() == expected
+    assert not allowed_items(ground, ground.fit, 1, CONFIG.max_bytes)[-8:].any(), "never liked"
 
 
 def test_the_most_liked_items_get_the_bytes_there_are(ground: Ground) -> None:
     room = 10 * (4 * (ground.pool.dim + 1) + 8)
-    few = allowed_items(ground, ground.fit, 5, replace(CONFIG, max_bytes=room))
+    few = allowed_items(ground, ground.fit, 5, room)
     assert few.sum() == 10
     pairs = np.unique(ground.rows.user[ground.fit] * ITEMS + ground.items(ground.fit)) % ITEMS
     users = np.bincount(pairs, minlength=ITEMS)

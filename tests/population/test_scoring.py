@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.population.test_model import DIM, POOL, N, small
 
 from lorabank import InvalidInputError, ItemPool
-from lorabank.population import PopulationScorer
+from lorabank.population import PopulationScorer, Transitions
 
 RNG = np.random.default_rng(3)
 X = RNG.standard_normal((5, DIM)).astype(np.float32)
@@ -27,6 +29,7 @@ def by_formula(name: str, Y: np.ndarray | None = None) -> np.ndarray:
     residuals, neighbours = population.residuals, population.neighbours
     assert residuals is not None
     assert neighbours is not None
+    assert population.transitions is not None
     if expert.residuals:
         E[residuals.items] += residuals.vectors
         b[residuals.items] = residuals.bias
@@ -35,7 +38,17 @@ def by_formula(name: str, Y: np.ndarray | None = None) -> np.ndarray:
         + expert.bias_weight * b
         + expert.prior_weight * POOL.log_prior
         + expert.neighbour_weight * np.log1p(neighbours.scores(RECENT))
+        + expert.transition_weight * read_by_hand(population.transitions) @ E.T
     )
+
+
+def read_by_hand(transitions: Transitions) -> np.ndarray:
+    known = dict(zip(transitions.items.tolist(), transitions.vectors.tolist(), strict=True))
+    sums = np.zeros((len(RECENT), DIM))
+    for row, items in enumerate(RECENT[:, : transitions.window].tolist()):
+        for age, item in enumerate(items):
+            sums[row] += transitions.decay**age * np.array(known.get(item, [0.0] * DIM))
+    return sums
 
 
 @pytest.mark.parametrize("name", small().names)
@@ -75,3 +88,17 @@ def test_a_pool_that_does_not_fit_is_refused() -> None:
         PopulationScorer(small(), ItemPool(POOL.vectors[:-1]))
     with pytest.raises(InvalidInputError, match="expert"):
         PopulationScorer(small(), POOL).transform("nobody", X)
+
+
+def test_rankings_lean_towards_neighbours_as_far_as_was_chosen() -> None:
+    population = small()
+    assert population.neighbours is not None
+    scorer = PopulationScorer(population, POOL)
+    expected = population.tilt * np.log1p(population.neighbours.scores(RECENT))
+    got = scorer.tilt(RECENT)
+    assert got is not None
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    some = scorer.tilt(RECENT, np.array([8, 1]))
+    assert some is not None
+    np.testing.assert_allclose(some, expected[:, [8, 1]], rtol=1e-5)
+    assert PopulationScorer(replace(population, tilt=0.0), POOL).tilt(RECENT) is None

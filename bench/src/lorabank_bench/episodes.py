@@ -8,6 +8,8 @@ from lorabank.types.arrays import FloatArray
 from lorabank.types.pattern import ArmOutcome, TrialOutcome
 
 BLOCK = 1_000
+# People behind a bank's episodes, at most.
+USERS = 5_000
 # One in so many episodes ends a trial.
 TRIALS = 20
 
@@ -17,7 +19,7 @@ def episode(number: int, context: FloatArray) -> Pattern:
     return Pattern(
         id=f"{number:032x}",
         namespace="default",
-        user_key=f"{number % 5000:032x}",
+        user_key=f"{number % USERS:032x}",
         task="adapt",
         context=context,
         objective="mse",

@@ -9,7 +9,12 @@ from lorabank.adapter import Objective, Scaling
 from lorabank.errors import InvalidInputError
 from lorabank.mixture_config import MixtureConfig
 from lorabank.numerics.contrastive import Calibration
-from lorabank.population_config import NeighbourConfig, PopulationConfig, ResidualConfig
+from lorabank.population_config import (
+    NeighbourConfig,
+    PopulationConfig,
+    ResidualConfig,
+    TransitionConfig,
+)
 from lorabank.types.checks import (
     check_choice,
     check_count,
@@ -37,6 +42,7 @@ __all__ = [
     "ResidualConfig",
     "RlsConfig",
     "SuccessConfig",
+    "TransitionConfig",
     "TrialConfig",
 ]
 

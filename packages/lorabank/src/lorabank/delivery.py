@@ -53,11 +53,17 @@ class EpisodeQueue(Protocol):
         ...
 
     async def first(self, limit: int) -> Sequence[Pattern]:
-        """The oldest episodes, at most ``limit``, without taking them off."""
+        """The oldest episodes, at most ``limit``, without taking them off.
+
+        Raises: BankUnavailableError if the queue needs the bank for something else, and it failed.
+        """
         ...
 
     async def delivered(self, count: int) -> None:
-        """The first ``count`` of those are with the bank: take them off."""
+        """The first ``count`` of those are with the bank: take them off.
+
+        Raises: BankUnavailableError as `first` does, once they are taken off.
+        """
         ...
 
     async def bury(self, reason: str) -> None:
@@ -99,7 +105,7 @@ class Delivery:
             await self._queue.wait_for_some()
             await self._wait_for_breaker()
             async with self._queue.sending:
-                well = await self._deliver_some()
+                well = await self._try_some()
             if well:
                 pause = self._config.backoff
             elif self._hurry.is_set():
@@ -122,6 +128,15 @@ class Delivery:
     async def _cancel_in_a_hurry(self, scope: anyio.CancelScope) -> None:
         await self._hurry.wait()
         scope.cancel()
+
+    async def _try_some(self) -> bool:
+        """Whether all is well. What the queue itself asks of the bank may fail as well."""
+        try:
+            return await self._deliver_some()
+        except PASSING as exc:
+            self._breaker.failure()
+            log.warning("the bank failed a queue, it will be asked again", error=repr(exc))
+            return False
 
     async def _deliver_some(self) -> bool:
         """Send a batch (one episode when probing or after a failure); whether all is well."""

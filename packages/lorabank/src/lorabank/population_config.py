@@ -21,7 +21,7 @@ class ResidualConfig:
         enabled: False trains none.
         learning_rates: to choose from on held-out users (row-wise Adagrad).
         l2: pull of every touched row to zero.
-        epochs: at most; each rate stops after the first epoch that held-out users do not like.
+        epochs: at most; each rate stops after two in a row that held-out users do not like.
         batch: observations per minibatch.
         negatives: drawn per minibatch, shared by its rows.
         max_bytes: of the table; the items liked by most users have a row.
@@ -75,6 +75,41 @@ class NeighbourConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TransitionConfig:
+    """The table of transition vectors: what an item says about the one liked after it.
+
+    Attributes:
+        enabled: False trains none.
+        decays: to choose from on held-out users: weight of a liked item against the next newer one,
+            in (0, 1].
+        learning_rate: of row-wise Adagrad.
+        l2: pull of every touched row to zero.
+        epochs: at most; it stops after two in a row that held-out users do not like.
+        batch: observations per minibatch.
+        negatives: drawn per minibatch, shared by its rows.
+        max_bytes: of the table; the items liked by most users have a row.
+    """
+
+    enabled: bool = True
+    decays: tuple[float, ...] = (0.7,)
+    learning_rate: float = 0.03
+    l2: float = 0.001
+    epochs: int = 4
+    batch: int = 256
+    negatives: int = 512
+    max_bytes: int = 64 * MEBIBYTE
+
+    def __post_init__(self) -> None:
+        _check_choices(self.decays, "transitions.decays")
+        for decay in self.decays:
+            check_number(decay, "transitions.decays", low=1e-6, high=1.0)
+        check_positive(self.learning_rate, "transitions.learning_rate")
+        check_number(self.l2, "transitions.l2", low=0.0)
+        for name in ("epochs", "batch", "negatives", "max_bytes"):
+            check_count(getattr(self, name), f"transitions.{name}", low=1)
+
+
+@dataclass(frozen=True, slots=True)
 class PopulationConfig:
     """What is trained on everyone's feedback, beside the priors of the bank's skills.
 
@@ -83,11 +118,12 @@ class PopulationConfig:
         ranks: of the shared adapter, to choose from on held-out users. Each costs as much as
             training the adapter once more.
         training: tau and prior weight while training; None means those of the calibrated identity.
-        min_users: distinct users that an item's residual, a pair of items, or a group needs.
+        min_users: distinct users that an item's residual or transition, a pair of items, or a group
+            needs.
         max_rows_per_user: the newest are trained on, so that nobody dominates.
         confidence: of the lower bound that decides what is kept.
-        judged_rows: held-out rows that choices are made on, at most.
-        residuals, neighbours: see there.
+        judged_rows: held-out rows that choices are made on, at most; four times as many prove.
+        residuals, neighbours, transitions: see there.
     """
 
     enabled: bool = True
@@ -99,6 +135,7 @@ class PopulationConfig:
     judged_rows: int = 1024
     residuals: ResidualConfig = field(default_factory=ResidualConfig)
     neighbours: NeighbourConfig = field(default_factory=NeighbourConfig)
+    transitions: TransitionConfig = field(default_factory=TransitionConfig)
 
     def __post_init__(self) -> None:
         _check_choices(self.ranks, "population.ranks")

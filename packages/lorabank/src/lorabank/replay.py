@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
+import anyio.lowlevel
+
 from lorabank.config import ReplayConfig
 from lorabank.types.feedback import Feedback
+
+# Users and batches that a snapshot takes at once: well under a millisecond.
+_BLOCK = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +87,22 @@ class ExperienceReplay:
             self._drop(number)
         return rows
 
-    def snapshot(self, now: float) -> dict[str, list[Feedback]]:
-        """Each user's batches that are young enough, oldest first."""
+    async def snapshot(self, now: float) -> dict[str, list[Feedback]]:
+        """Each user's batches that are young enough, oldest first.
+
+        Gives way to other tasks in between; each user's part is of one moment.
+        """
         self._trim(now)
-        return {
-            key: [self._batches[number].feedback for number in history.batches]
-            for key, history in self._users.items()
-        }
+        found: dict[str, list[Feedback]] = {}
+        taken = 0
+        for key in list(self._users):
+            if taken >= _BLOCK:
+                await anyio.lowlevel.checkpoint()
+                taken = 0
+            if (history := self._users.get(key)) is not None:
+                found[key] = [self._batches[number].feedback for number in history.batches]
+                taken += 1 + len(found[key])
+        return found
 
     def _trim(self, now: float) -> None:
         while self._batches:

@@ -22,7 +22,6 @@ from lorabank_agentic_flow.session import Caller, ConnectionLostError
 MAX_REQUEST = 10 * 1024 * 1024 - 4096
 _CACHE_LIFE = 310.0  # seconds; the server's read cache answers from memory for five minutes
 _LOWEST = -1e9
-_INLINE = 1 << 16  # characters that are parsed at once; more goes to a thread
 HEADROOM = 1000  # episodes that others may add between counting and asking
 
 
@@ -95,20 +94,20 @@ class Client:
 
     async def store(self, episode: Episode) -> None:
         """Store one episode. Again stores a second row of the same session."""
-        replies.stored_row(await self._caller.call("reflexion_store", episode.arguments()))
+        replies.stored_row(await self._text("reflexion_store", episode.arguments()))
 
     async def store_batch(self, episodes: Sequence[Episode]) -> None:
         """Store all of them in one transaction. Each must be `fit_for_batch`."""
         rows = [episode.arguments() for episode in episodes]
         arguments = {"episodes": rows, "batch_size": len(rows)}
-        text = await self._caller.call("reflexion_store_batch", arguments)
+        text = await self._text("reflexion_store_batch", arguments)
         if replies.stored_rows(text) != len(rows):
             raise replies.unknown("reflexion_store_batch", text)
 
     async def delete(self, session: str) -> int:
         """Delete all rows of a session; how many there were."""
         arguments = {"filters": {"session_id": session}}
-        return replies.deleted_rows(await self._caller.call("agentdb_delete", arguments))
+        return replies.deleted_rows(await self._text("agentdb_delete", arguments))
 
     async def delete_revisions(self, revisions: Collection[str]) -> int:
         """Delete the rows of many versions, in one transaction; how many there were."""
@@ -130,12 +129,12 @@ class Client:
 
     async def counts(self) -> Counts:
         """Rows of the tables, as they are now."""
-        return replies.counts(await self._caller.call("db_stats", {}))
+        return replies.counts(await self._text("db_stats", {}))
 
     async def publish_skill(self, name: str, description: str, success_rate: float) -> None:
         """Add to the remote's skill library. A name that is there is a BankRejectedError."""
         arguments = {"name": name, "description": description, "success_rate": success_rate}
-        replies.skill_created(await self._caller.call("skill_create", arguments))
+        replies.skill_created(await self._text("skill_create", arguments))
 
     async def _delete_found(self, revisions: Collection[str]) -> int:
         limit = (await self.counts()).episodes + HEADROOM
@@ -144,17 +143,20 @@ class Client:
         rows = await anyio.to_thread.run_sync(_rows_of, listed, revisions)
         if not rows:
             return 0
-        text = await self._caller.call("agentdb_delete_batch", {"ids": rows, "table": "episodes"})
+        text = await self._text("agentdb_delete_batch", {"ids": rows, "table": "episodes"})
         return replies.batch_deleted_rows(text)
 
     async def _retrieve(self, task: str, k: int, successes: bool) -> Listing:
         arguments: dict[str, Any] = {"task": task, "k": k, "min_reward": self._reads.next()}
         if successes:
             arguments["only_successes"] = True
-        text = await self._caller.call("reflexion_retrieve", arguments)
-        if len(text) < _INLINE:
-            return read_listing(text)
-        return await anyio.to_thread.run_sync(read_listing, text)
+        reply = await self._caller.call("reflexion_retrieve", arguments)
+        if reply.long:
+            return await anyio.to_thread.run_sync(read_listing, reply.pieces())
+        return read_listing(reply.pieces())
+
+    async def _text(self, tool: str, arguments: dict[str, Any]) -> str:
+        return (await self._caller.call(tool, arguments)).text
 
 
 def _rows_of(listed: Sequence[Listed], revisions: Collection[str]) -> list[int]:

@@ -15,6 +15,7 @@ import anyio
 
 from lorabank.errors import BankClosedError, BankUnavailableError, LorabankError
 from lorabank.logs import get_logger
+from lorabank_agentic_flow.replies import Reply
 from lorabank_agentic_flow.sdk import ClientSession
 from lorabank_agentic_flow.session import Caller, ConnectionLostError, Session
 from lorabank_agentic_flow.transport import Transport
@@ -66,7 +67,7 @@ class Connection:
                 raise self._fault
             await self._changed.wait()
 
-    async def call(self, tool: str, arguments: dict[str, Any]) -> str:
+    async def call(self, tool: str, arguments: dict[str, Any]) -> Reply:
         """See `Caller.call`. Sent again if the server is lost before it answers."""
         try:
             with anyio.fail_after(self._timeout):

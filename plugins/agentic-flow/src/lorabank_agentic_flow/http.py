@@ -12,7 +12,8 @@ from typing import Any
 import anyio
 
 from lorabank.errors import BankRejectedError, BankUnavailableError
-from lorabank_agentic_flow.sdk import http_streams
+from lorabank_agentic_flow.aside import Aside, Cutter
+from lorabank_agentic_flow.sdk import cut_body, http_streams
 from lorabank_agentic_flow.transport import Streams
 
 # Statuses that won't change by asking again.
@@ -48,16 +49,18 @@ class HttpTransport:
     async def connect(self) -> AsyncIterator[Streams]:
         """See `Transport.connect`."""
         statuses: list[int] = []
+        aside = Aside()
 
         async def note(response: Any) -> None:
             statuses[:] = [int(response.status_code)]
+            cut_body(response, Cutter(aside))
 
         try:
             async with http_streams(self.url, self.headers, note, self.verify) as (
                 read,
                 write,
             ):
-                yield Streams(read, write, anyio.Event())
+                yield Streams(read, write, anyio.Event(), aside)
         except Exception as exc:
             untrusted = _untrusted(exc)
             if untrusted is not None:

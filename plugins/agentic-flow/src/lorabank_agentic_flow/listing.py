@@ -16,21 +16,26 @@ so a text of several lines can imitate the start of further entries. But it can'
 ones away: each number from 1 to the announced count is there. A number that is there once is
 therefore real, and so is one that is the only one between its real neighbours. What lies between
 starts that are in doubt is given as *doubtful*, to be confirmed by asking for it alone.
+
+The text comes in pieces, is cut into blocks wherever an entry may start, and is never put together:
+nothing here takes longer the longer the list is, except for the number of its steps.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 from lorabank.errors import BankUnavailableError
 from lorabank_agentic_flow.replies import unknown
 
-_HEADER = re.compile(r"🔍 Retrieved (\d+) episodes:\n\n")
-_START = re.compile(r"(?:\A|(?<=\n\n))(\d{1,9})\. Episode (\d{1,18})\n   Task: ")
+_HEADER = re.compile(r"🔍 Retrieved (\d{1,9}) episodes:(?:\n\n)?")
+_START = re.compile(r"\n\n(\d{1,9})\. Episode (\d{1,18})\n   Task: ")
+_START_LENGTH = 64  # characters, at most
 _ENTRY = re.compile(
-    r"(\d{1,9})\. Episode (?P<row>\d{1,18})\n   Task: (?P<task>.*)"
+    r"\n\n(\d{1,9})\. Episode (?P<row>\d{1,18})\n   Task: (?P<task>.*)"
     r"\n   Reward: (?P<reward>[^\s]{1,32})\n   Similarity: [^\s]{1,32}",
     re.DOTALL,
 )
@@ -59,55 +64,80 @@ class Listing:
     doubtful: tuple[Listed, ...]
 
 
-def read_listing(text: str) -> Listing:
+def read_listing(pieces: Iterable[str]) -> Listing:
     """Parse a whole reply.
+
+    Args:
+        pieces: its text, cut anywhere.
 
     Raises:
         BankRejectedError: not such a reply.
         BankUnavailableError: it ends too early.
     """
-    header = _HEADER.match(text)
-    if header is None:
-        raise unknown(_TOOL, text)
-    announced, body = int(header[1]), text[header.end() :]
-    if not announced:
-        if body:
-            raise unknown(_TOOL, text)
-        return Listing(0, (), ())
-    return _read_body(announced, body)
+    head, *blocks = _blocks(pieces)
+    header = _HEADER.fullmatch(head)
+    if header is None or bool(blocks) == head.endswith("\n"):
+        raise unknown(_TOOL, head)
+    announced = int(header[1])
+    if announced > len(blocks):
+        raise BankUnavailableError(f"{_TOOL}: {announced} episodes announced, fewer are there")
+    if blocks and not announced:
+        raise unknown(_TOOL, head + blocks[0])
+    return _read_blocks(announced, blocks)
 
 
-def _read_body(announced: int, body: str) -> Listing:
-    starts = _candidates(announced, body)
+def _blocks(pieces: Iterable[str]) -> Iterator[str]:
+    """The text, cut before each place where an entry may start."""
+    block: list[str] = []
+    rest, searched = "", 0
+    for piece in pieces:
+        rest += piece
+        begin = 0
+        for found in _START.finditer(rest, searched):
+            yield "".join([*block, rest[begin : found.start()]])
+            block = []
+            begin, searched = found.start(), found.end()
+        # A start may be cut in two: so much of the end is looked at again.
+        keep = max(begin, searched, len(rest) - _START_LENGTH)
+        block.append(rest[begin:keep])
+        rest, searched = rest[keep:], 0
+    yield "".join([*block, rest])
+
+
+def _read_blocks(announced: int, blocks: list[str]) -> Listing:
+    starts = _candidates(announced, blocks)
     certain: list[Listed] = []
     doubtful: list[Listed] = []
-    # Positions of starts that are real; None where in doubt; the end of the text is real.
-    known = [places[0] if len(places) == 1 else None for places in starts] + [len(body) + 2]
+    # The blocks where entries really start; None where in doubt; the end of the text is real.
+    known = [places[0] if len(places) == 1 else None for places in starts] + [len(blocks)]
     doubt_from: int | None = None
     last = 0
     for start, end in pairwise(known):
         last = last if start is None else start
         if start is not None and end is not None and doubt_from is None:
-            certain.append(_entry(body[start : end - 2]))
+            certain.append(_entry("".join(blocks[start:end])))
             continue
         doubt_from = last if doubt_from is None else doubt_from
         if end is not None:
-            doubtful += map(_listed, _LINE_ENTRY.finditer(body, doubt_from, end - 2))
+            doubtful += map(_listed, _LINE_ENTRY.finditer("".join(blocks[doubt_from:end])))
             doubt_from = None
     return Listing(announced, tuple(certain), tuple(doubtful))
 
 
-def _candidates(announced: int, body: str) -> list[list[int]]:
-    """Where each number's entry may start, as far as its real neighbours allow."""
+def _candidates(announced: int, blocks: list[str]) -> list[list[int]]:
+    """The blocks where each number's entry may start, as far as its real neighbours allow."""
     starts: list[list[int]] = [[] for _ in range(announced)]
-    for found in _START.finditer(body):
+    for place, block in enumerate(blocks):
+        found = _START.match(block)
+        assert found is not None
         number = int(found[1])
         if 1 <= number <= announced:
-            starts[number - 1].append(found.start())
-    starts[0] = [place for place in starts[0] if place == 0]  # the first follows the header
+            starts[number - 1].append(place)
+    if starts:
+        starts[0] = [place for place in starts[0] if place == 0]  # the first follows the header
     changed = True
     while changed:
-        changed = _narrow(starts, len(body))
+        changed = _narrow(starts, len(blocks))
     if not all(starts):
         raise BankUnavailableError(f"{_TOOL}: {announced} episodes announced, fewer are there")
     return starts

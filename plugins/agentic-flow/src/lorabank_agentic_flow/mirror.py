@@ -10,7 +10,7 @@ from lorabank.logs import get_logger
 from lorabank.protocols import Embedder
 from lorabank_agentic_flow.client import Client
 from lorabank_agentic_flow.loading import Snapshot, load
-from lorabank_agentic_flow.operations import Operations
+from lorabank_agentic_flow.operations import Operations, Work
 from lorabank_agentic_flow.records import Key, Record
 from lorabank_agentic_flow.replies import Counts
 from lorabank_agentic_flow.settings import Settings
@@ -45,6 +45,8 @@ class Mirror:
         self._monotonic = monotonic
         self._view: View | None = None
         self._loads = 0  # under way
+        self._shared: Work[Snapshot] | None = None  # the load that reads wait for
+        self._shared_since = float("-inf")
         self._missed: list[Callable[[View], object]] = []  # changes during a load
         self._writes = 0  # under way
         self._changes = 0
@@ -58,12 +60,26 @@ class Mirror:
         return self._last
 
     async def current(self) -> View:
-        """An up-to-date view. Raises what the client raises."""
-        view = self._view
-        if view is None or await self._is_outdated():
-            snapshot = await self._operations.run(self.reload, self._client)
-            view = snapshot.view
-        return view
+        """An up-to-date view. Reads share one load. Raises what the client raises."""
+        asked = self._monotonic()
+        while True:
+            view = self._view
+            if view is not None and not await self._is_outdated():
+                return view
+            if self._shared is None:
+                self._shared_since = self._monotonic()
+                self._shared = self._operations.start(self._load)
+            since = self._shared_since
+            snapshot = await self._shared.outcome()
+            # What others wrote before we were asked may have come too late for an earlier load.
+            if self._exclusive or since >= asked - self._settings.refresh:
+                return snapshot.view
+
+    async def _load(self) -> Snapshot:
+        try:
+            return await self.reload(self._client)
+        finally:
+            self._shared = None
 
     async def reload(self, client: Client) -> Snapshot:
         """Read the remote again, and make that the view unless it is too large to keep."""

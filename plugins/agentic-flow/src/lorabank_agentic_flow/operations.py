@@ -19,22 +19,24 @@ class Operations:
 
     def __init__(self, group: TaskGroup) -> None:
         self._group = group
-        self._running: set[_Work[Any]] = set()
-        self._orphans: set[_Work[Any]] = set()
+        self._running: set[Work[Any]] = set()
+        self._orphans: set[Work[Any]] = set()
 
     async def run(self, function: Callable[[*Args], Awaitable[T]], *args: *Args) -> T:
         """The function's result. If the caller is cancelled, the function still runs to its end."""
-        work: _Work[T] = _Work(function, args)
-        self._running.add(work)
-        self._group.start_soon(self._perform, work)
+        work = self.start(function, *args)
         try:
-            await work.done.wait()
+            return await work.outcome()
         finally:
             if not work.done.is_set():
                 self._orphans.add(work)
-        if work.error is not None:
-            raise work.error
-        return cast("T", work.result)
+
+    def start(self, function: Callable[[*Args], Awaitable[T]], *args: *Args) -> Work[T]:
+        """Begin what several may wait for, and what leaves nothing half done."""
+        work: Work[T] = Work(function, args)
+        self._running.add(work)
+        self._group.start_soon(self._perform, work)
+        return work
 
     async def settled(self) -> None:
         """Wait for what cancelled callers left behind, which could still change the state."""
@@ -46,7 +48,7 @@ class Operations:
         while self._running:
             await next(iter(self._running)).done.wait()
 
-    async def _perform(self, work: _Work[Any]) -> None:
+    async def _perform(self, work: Work[Any]) -> None:
         try:
             work.result = await work.function(*work.args)
             work.error = None
@@ -58,10 +60,19 @@ class Operations:
             work.done.set()
 
 
-class _Work(Generic[T]):
+class Work(Generic[T]):
+    """A function that runs in the group."""
+
     def __init__(self, function: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> None:
         self.function = function
         self.args = args
         self.done = anyio.Event()
         self.result: T | None = None
         self.error: Exception | None = BankClosedError("closed before it was done")
+
+    async def outcome(self) -> T:
+        """The function's result. Cancelling the wait does not cancel the function."""
+        await self.done.wait()
+        if self.error is not None:
+            raise self.error
+        return cast("T", self.result)

@@ -12,7 +12,9 @@ from lorabank_agentic_flow.envelope import to_text
 from lorabank_agentic_flow.records import Record, session_of
 
 BATCH_ROWS = 500
-_BATCH_BYTES, _BATCH_TASK = 4 << 20, 10_000
+# The SDK encodes a message in one go, in the event loop: so much takes it some milliseconds.
+_BATCH_BYTES = 1 << 18
+_BATCH_TASK = 10_000
 # The server's batch tool refuses texts that look like this.
 _SUSPICIOUS = re.compile(r"<script|javascript:|on\w+\s*=|\x00", re.IGNORECASE)
 _UNSCORED = 0.5  # the reward that the remote shows for an episode without outcome

@@ -9,9 +9,11 @@ from anyio.abc import ByteReceiveStream, ByteSendStream
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from lorabank.logs import get_logger
+from lorabank_agentic_flow.aside import Aside, Cutter
 from lorabank_agentic_flow.sdk import SessionMessage, read_message, write_message
 
 _log = get_logger("lorabank_agentic_flow.server")
+_CHUNK = 1 << 16
 GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream, OSError)
 
 
@@ -19,13 +21,15 @@ async def pump_in(
     stdout: ByteReceiveStream,
     incoming: MemoryObjectSendStream[SessionMessage | Exception],
     lost: anyio.Event,
+    aside: Aside,
 ) -> None:
     """Lines of the server to the session. Goes on reading when nobody listens any more."""
+    cutter = Cutter(aside)
     parts: list[bytes] = []
     listening = True
     try:
         while True:
-            *lines, rest = (await stdout.receive(1 << 18)).split(b"\n")
+            *lines, rest = cutter.feed(await stdout.receive(_CHUNK)).split(b"\n")
             for line in lines:
                 message = b"".join([*parts, line])
                 parts = []

@@ -6,9 +6,11 @@ Text that is not known here becomes a typed error with its first line, never a g
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lorabank.errors import BankRejectedError, BankUnavailableError
+from lorabank_agentic_flow.aside import decoded
 
 # Faults that pass: another writer, or a server about to end.
 _PASSING = re.compile(r"database is locked|SQLITE_BUSY|not open|concurrent", re.IGNORECASE)
@@ -32,13 +34,46 @@ class Counts:
     skills: int
 
 
-def checked(tool: str, failed: bool, text: str) -> str:
-    """The text of a reply that does not say that it failed.
+class Reply:
+    """The text of a tool's reply.
+
+    Args:
+        parts: texts, and what was set aside of long ones.
+    """
+
+    def __init__(self, parts: Sequence[str | list[bytes]]) -> None:
+        self._parts = parts
+
+    @property
+    def long(self) -> bool:
+        """Whether decoding it takes long enough to do it in a thread."""
+        return not all(isinstance(part, str) for part in self._parts)
+
+    def pieces(self) -> Iterator[str]:
+        """The text in pieces, each decoded when it is its turn.
+
+        Raises: BankUnavailableError if it can't be decoded.
+        """
+        for part in self._parts:
+            try:
+                yield from [part] if isinstance(part, str) else decoded(part)
+            except ValueError as exc:
+                raise BankUnavailableError(f"a reply that can't be decoded: {exc}") from exc
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "".join(self.pieces())
+
+
+def checked(tool: str, failed: bool, reply: Reply) -> Reply:
+    """The reply, if it does not say that it failed.
 
     Raises: BankUnavailableError or BankRejectedError with its first line.
     """
+    text = next(reply.pieces(), "")
     if not failed and not text.startswith("❌"):
-        return text
+        return reply
     kind = BankUnavailableError if _PASSING.search(text) else BankRejectedError
     raise kind(f"{tool}: {first_line(text)}")
 

@@ -18,6 +18,8 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared import exceptions
 from mcp.shared.message import SessionMessage
 
+from lorabank_agentic_flow.aside import Cutter
+
 __all__ = ["ClientSession", "SessionMessage", "protocol_error_code"]
 
 _SECOND = int(version("mcp").split(".", 1)[0]) >= 2
@@ -58,16 +60,38 @@ def is_error(result: Any) -> bool:
     return bool(getattr(result, "isError", False) if flag is None else flag)
 
 
-def text_of(result: Any) -> str:
-    """All text of a tool's result."""
+def texts_of(result: Any) -> list[str]:
+    """The texts of a tool's result."""
     parts = (getattr(part, "text", None) for part in result.content)
-    return "".join(part for part in parts if isinstance(part, str))
+    return [part for part in parts if isinstance(part, str)]
 
 
 def protocol_error_code(error: Exception) -> int:
     """The JSON-RPC code of a `ProtocolError`."""
     detail: Any = getattr(error, "error", None)
     return int(getattr(detail, "code", 0))
+
+
+class _CutBody(_httpx.AsyncByteStream):  # type: ignore[misc]
+    """A response's body without its long strings."""
+
+    def __init__(self, body: Any, cutter: Cutter) -> None:
+        self._body = body
+        self._cutter = cutter
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._body:
+            yield self._cutter.feed(chunk)
+        yield self._cutter.finish()
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+
+def cut_body(response: Any, cutter: Cutter) -> None:
+    """Set aside what is long in a response that is about to be read."""
+    if "content-encoding" not in response.headers:
+        response.stream = _CutBody(response.stream, cutter)
 
 
 @asynccontextmanager
@@ -80,7 +104,7 @@ async def http_streams(
     ``verify``, by default against the authorities that the HTTP library trusts.
     """
     client: Any = _httpx.AsyncClient(
-        headers=dict(headers),
+        headers={**headers, "Accept-Encoding": "identity"},  # compressed bodies can't be cut
         timeout=_httpx.Timeout(_TIMEOUT, read=_STREAM_TIMEOUT),
         verify=True if verify is None else verify,
         follow_redirects=not _SECOND,  # 2.x follows those within the origin by itself

@@ -8,13 +8,13 @@ import anyio
 from anyio.abc import TaskGroup
 
 from lorabank.errors import BankRejectedError, BankUnavailableError, LorabankError
-from lorabank_agentic_flow.replies import checked
+from lorabank_agentic_flow.replies import Reply, checked
 from lorabank_agentic_flow.sdk import (
     ClientSession,
     ProtocolError,
     is_error,
     protocol_error_code,
-    text_of,
+    texts_of,
 )
 from lorabank_agentic_flow.transport import Streams
 
@@ -24,8 +24,8 @@ _METHOD_NOT_FOUND, _INVALID_PARAMS = -32601, -32602
 class Caller(Protocol):
     """Something that can call a tool."""
 
-    async def call(self, tool: str, arguments: dict[str, Any]) -> str:
-        """The text of the tool's reply.
+    async def call(self, tool: str, arguments: dict[str, Any]) -> Reply:
+        """The tool's reply.
 
         Raises: BankUnavailableError or BankRejectedError.
         """
@@ -52,9 +52,10 @@ class Session:
         self._session = session
         self._group = group
         self._timeout = timeout
+        self._aside = streams.aside
         self.lost = streams.lost
 
-    async def call(self, tool: str, arguments: dict[str, Any]) -> str:
+    async def call(self, tool: str, arguments: dict[str, Any]) -> Reply:
         """See `Caller.call`. Raises ConnectionLostError if the server goes away."""
         if self.lost.is_set():
             raise ConnectionLostError(f"{tool}: the server is gone")
@@ -69,7 +70,7 @@ class Session:
             request.scope.cancel()
         if request.error is not None:
             raise request.error
-        return checked(tool, request.failed, request.text)
+        return checked(tool, request.failed, request.reply)
 
     async def pinned(self) -> Caller:
         """See `Caller.pinned`: this one."""
@@ -81,7 +82,8 @@ class Session:
         try:
             with request.scope:
                 result = await self._session.call_tool(request.tool, request.arguments)
-                request.failed, request.text = is_error(result), text_of(result)
+                request.failed = is_error(result)
+                request.reply = Reply([self._aside.take(text) or text for text in texts_of(result)])
                 request.error = None
         except ProtocolError as exc:
             if protocol_error_code(exc) in (_METHOD_NOT_FOUND, _INVALID_PARAMS):
@@ -103,5 +105,5 @@ class _Request:
         self.done = anyio.Event()
         self.scope = anyio.CancelScope()
         self.failed = False
-        self.text = ""
+        self.reply = Reply([])
         self.error: LorabankError | None = None

@@ -7,16 +7,20 @@ from typing import Any, NamedTuple, Protocol
 
 import anyio
 
+from lorabank_agentic_flow.aside import Aside
+
 
 class Streams(NamedTuple):
     """One connection to a server.
 
-    ``read`` and ``write`` are what `ClientSession` takes; ``lost`` is set when the server is gone.
+    ``read`` and ``write`` are what `ClientSession` takes; ``lost`` is set when the server is gone;
+    ``aside`` holds the long texts of the messages that were read.
     """
 
     read: Any
     write: Any
     lost: anyio.Event
+    aside: Aside
 
 
 class Transport(Protocol):

@@ -128,7 +128,7 @@ class Writer:
             await anyio.lowlevel.checkpoint()
 
     async def _send(self, client: Client, episodes: Sequence[Episode]) -> None:
-        batches, singles = plan(episodes)
+        batches, singles = await anyio.to_thread.run_sync(plan, episodes)
         calls: list[Callable[[], Awaitable[None]]] = []
         calls += [_call(client.store_batch, batch) for batch in batches]
         calls += [_call(client.store, episode) for episode in singles]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from lorabank import codec
 from lorabank.errors import InvalidInputError
 from lorabank.protocols import StoreStats
+from lorabank.turns import unhurried
 from lorabank.types.pattern import Pattern
 from lorabank.types.query import PatternFilter
 from lorabank.types.skill import Skill
@@ -63,7 +64,7 @@ def get(connection: sqlite3.Connection, name: str, ids: Sequence[str]) -> list[P
     statement = "SELECT record FROM pattern JOIN body USING (key) WHERE namespace = ? AND id = ?"
     wanted = [pattern_id for pattern_id in ids if columns.storable(pattern_id)]
     found = (connection.execute(statement, (state.code, one)).fetchone() for one in wanted)
-    return [codec.decode(Pattern, "pattern", row[0]) for row in found if row is not None]
+    return [codec.decode(Pattern, "pattern", row[0]) for row in unhurried(found) if row is not None]
 
 
 def scan(
@@ -81,7 +82,7 @@ def scan(
         f"WHERE namespace = ?{condition} AND id > ? ORDER BY id LIMIT ?",
         (state.code, *values, after or "", min(limit, 1 << 62)),
     )
-    return [codec.decode(Pattern, "pattern", record) for (record,) in found]
+    return [codec.decode(Pattern, "pattern", record) for (record,) in unhurried(found)]
 
 
 def skills(connection: sqlite3.Connection, name: str) -> list[Skill]:
@@ -90,7 +91,7 @@ def skills(connection: sqlite3.Connection, name: str) -> list[Skill]:
     found = connection.execute(
         "SELECT record FROM skill WHERE namespace = ? ORDER BY id", (state and state.code,)
     )
-    return [codec.decode(Skill, "skill", record) for (record,) in found]
+    return [codec.decode(Skill, "skill", record) for (record,) in unhurried(found, 1)]
 
 
 def stats(connection: sqlite3.Connection, name: str) -> StoreStats:

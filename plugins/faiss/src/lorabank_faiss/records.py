@@ -11,6 +11,7 @@ import numpy as np
 
 from lorabank import codec
 from lorabank.errors import CodecError, EmbeddingSpaceError, InvalidInputError
+from lorabank.turns import unhurried
 from lorabank.types.pattern import Pattern
 from lorabank.types.skill import Skill
 from lorabank_faiss import columns
@@ -57,7 +58,7 @@ class Batch(NamedTuple):
     def of(cls, patterns: Sequence[Pattern]) -> Batch:
         """Raises InvalidInputError (not patterns), EmbeddingSpaceError (several dimensions)."""
         found: defaultdict[str, dict[str, Record]] = defaultdict(dict)
-        for pattern in patterns:
+        for pattern in unhurried(patterns):
             if not isinstance(pattern, Pattern):
                 raise InvalidInputError("patterns", pattern, "Pattern objects")
             if pattern.dim != patterns[0].dim:

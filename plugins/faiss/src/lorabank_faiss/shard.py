@@ -10,6 +10,7 @@ import numpy as np
 from lorabank import codec
 from lorabank.errors import BankRejectedError
 from lorabank.logs import get_logger
+from lorabank.turns import unhurried
 from lorabank.types.pattern import Match, Pattern
 from lorabank_faiss.catching import agrees, catch_up, units_by_key
 from lorabank_faiss.contents import Contents, Question, Scored
@@ -96,7 +97,7 @@ def _search(connection: sqlite3.Connection, contents: Contents, question: Questi
     bodies = by_key(connection, "record", keys)
     matches = [
         Match(codec.decode(Pattern, "pattern", bodies[key][0]), score)
-        for key, score in zip(keys, scores, strict=True)
+        for key, score in unhurried(zip(keys, scores, strict=True))
     ]
     matches.sort(key=lambda match: (-match.score, match.pattern.id))
     return matches

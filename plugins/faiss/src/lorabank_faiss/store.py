@@ -15,6 +15,7 @@ import anyio.to_thread
 
 from lorabank.errors import BankClosedError, InvalidInputError
 from lorabank.protocols import Capability, StoreStats
+from lorabank.turns import in_worker
 from lorabank.types.arrays import FloatArray, as_vector
 from lorabank.types.checks import check_count
 from lorabank.types.pattern import Match, Pattern
@@ -190,7 +191,7 @@ class FaissStore:
                 self._idle.set()
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(call, limiter=self._limiter)
+        return await in_worker(call, limiter=self._limiter)
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         def read() -> T:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lorabank import codec
+from lorabank.turns import unhurried
 from lorabank.types.arrays import Float64Array, FloatArray, IntArray
 from lorabank.types.pattern import Pattern
 from lorabank.types.trials import Trials, TrialWriter
@@ -114,7 +115,7 @@ class TrialTable:
         return Trials(self._ids, facts, arm, loss, writer.settings, writer.choices)
 
     def _append(self, rows: list[tuple[object, ...]]) -> None:
-        patterns = [codec.decode(Pattern, "pattern", row[-1]) for row in rows]  # type: ignore[arg-type]
+        patterns = [codec.decode(Pattern, "pattern", row[-1]) for row in unhurried(rows)]  # type: ignore[arg-type]
         written = self._writer.write(patterns)
         append(self.contents, [row[:-1] for row in rows])
         self._ids += written.ids

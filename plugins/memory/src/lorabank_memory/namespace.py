@@ -5,20 +5,20 @@ Everything here is synchronous, so that each change is whole between two awaits.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import groupby, islice
 
 import numpy as np
 
 from lorabank.types.pattern import Pattern
 from lorabank.types.query import PatternFilter
 from lorabank.types.skill import Skill
+from lorabank_memory.ordering import SortedIds
 from lorabank_memory.segment import CAPACITY, Row, Segment, View, passing
 
-# Up to here it is cheaper to cut ids out of the sorted list than to write it anew.
-_FEW = 512
+# Patterns that are removed at once. Their segment may have to be copied first (1 ms).
+_PART = 256
 
 
 class Namespace:
@@ -29,7 +29,7 @@ class Namespace:
         self._segments: dict[int, Segment] = {}
         self._open = -1  # number of the segment that takes new rows
         self._index: dict[str, int] = {}  # pattern id -> number of its segment
-        self._sorted: list[str] = []
+        self._sorted = SortedIds()
         self._readers = 0  # worker threads that look at views
 
     def __len__(self) -> int:
@@ -42,23 +42,21 @@ class Namespace:
 
     def put(self, rows: Sequence[Row]) -> None:
         """Add rows with distinct ids; those whose id is here already are replaced."""
-        self.remove([row.pattern.id for row in rows if row.pattern.id in self._index])
+        self.remove(row.pattern.id for row in rows)
         for row in rows:
             segment = self._segment_for(row)
             segment.append(row)
             self._index[row.pattern.id] = self._open
-            if not self._sorted or row.pattern.id > self._sorted[-1]:
-                self._sorted.append(row.pattern.id)
-            else:
-                insort(self._sorted, row.pattern.id)
+            self._sorted.add(row.pattern.id)
 
     def get(self, pattern_id: str) -> Pattern | None:
         """The pattern of this id, or None."""
         number = self._index.get(pattern_id)
         return None if number is None else self._segments[number].get(pattern_id)
 
-    def remove(self, ids: Collection[str]) -> None:
-        """Drop these patterns, all of which must be here."""
+    def remove(self, ids: Iterable[str]) -> None:
+        """Drop those of these patterns that are here."""
+        ids = [pattern_id for pattern_id in ids if pattern_id in self._index]
         if not ids:
             return
         if self._readers:
@@ -69,7 +67,8 @@ class Namespace:
         for number in [number for number, segment in self._segments.items() if not segment]:
             del self._segments[number]
         self._merge_small()
-        self._unsort(ids)
+        for pattern_id in ids:
+            self._sorted.remove(pattern_id)
 
     @contextmanager
     def reading(self) -> Iterator[list[View]]:
@@ -85,17 +84,25 @@ class Namespace:
         return [segment.view() for segment in self._segments.values()]
 
     def passing_ids(self, where: PatternFilter) -> list[str]:
-        """Ids of all patterns that pass."""
+        """Ids of all patterns that pass, segment after segment."""
         return [
             view.patterns[row].id
             for view in self.views()
             for row in np.flatnonzero(passing(view, where)).tolist()
         ]
 
+    def parts(self, ids: Sequence[str]) -> list[list[str]]:
+        """The ids in parts that are quick to remove: a few of one segment."""
+        return [
+            found[start : start + _PART]
+            for _, one in groupby(ids, self._index.get)
+            for found in [list(one)]
+            for start in range(0, len(found), _PART)
+        ]
+
     def after(self, pattern_id: str | None, count: int) -> Iterator[Pattern]:
         """The next ``count`` patterns by id."""
-        start = 0 if pattern_id is None else bisect_right(self._sorted, pattern_id)
-        for known in islice(self._sorted, start, start + count):
+        for known in islice(self._sorted.after(pattern_id), count):
             yield self._segments[self._index[known]].get(known)
 
     def _merge_small(self) -> None:
@@ -112,13 +119,6 @@ class Namespace:
             self._index.update((pattern.id, target) for pattern in view.patterns)
             if len(self._segments[target]) > CAPACITY // 2:
                 small.pop()
-
-    def _unsort(self, ids: Collection[str]) -> None:
-        if len(ids) > _FEW:
-            self._sorted = [known for known in self._sorted if known in self._index]
-            return
-        for pattern_id in ids:
-            del self._sorted[bisect_left(self._sorted, pattern_id)]
 
     def _segment_for(self, row: Row) -> Segment:
         segment = self._segments.get(self._open)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabank.turns import unhurried
 from lorabank.types.pattern import Match
 from lorabank.types.query import PatternFilter
 from lorabank_memory.segment import View, passing
@@ -29,13 +30,14 @@ def nearest(
         k: how many; >= 1.
         where: applied before the best are chosen.
     """
-    rows = [np.flatnonzero(passing(view, where)) for view in views]
-    scores = [_scores(view, found, unit) for view, found in zip(views, rows, strict=True)]
+    rows = [np.flatnonzero(passing(view, where)) for view in unhurried(views, 1)]
+    searched = unhurried(zip(views, rows, strict=True), 1)
+    scores = [_scores(view, found, unit) for view, found in searched]
     if not sum(map(len, rows)):
         return []
     cut = _cut(np.concatenate(scores), k)
     matches: list[Match] = []
-    for view, found, score in zip(views, rows, scores, strict=True):
+    for view, found, score in unhurried(zip(views, rows, scores, strict=True), 1):
         matches += _exact(view, found[score >= cut], unit)
     matches.sort(key=lambda match: (-match.score, match.pattern.id))
     return matches[:k]

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 import numpy as np
 
 from lorabank.errors import BankClosedError, EmbeddingSpaceError, InvalidInputError
 from lorabank.protocols import Capability, StoreStats
+from lorabank.turns import in_worker
 from lorabank.types.arrays import FloatArray, as_vector, check_finite
 from lorabank.types.checks import check_count
 from lorabank.types.pattern import Match, Pattern
@@ -32,7 +32,7 @@ class MemoryStore:
     """Patterns and skills in this process's memory, gone when it is closed.
 
     Every method first gives way to other tasks (and may be cancelled there), then makes its whole
-    change without a further await.
+    change: without a further await, but for `delete`, which takes much away part by part.
     """
 
     def __init__(self) -> None:
@@ -91,9 +91,7 @@ class MemoryStore:
             return nearest(patterns.views(), unit, k, where)
         # Not abandoned on cancellation: the views are only kept for the length of the block.
         with patterns.reading() as views:
-            return await anyio.to_thread.run_sync(
-                nearest, views, unit, k, where, limiter=self._limiter
-            )
+            return await in_worker(nearest, views, unit, k, where, limiter=self._limiter)
 
     async def scan(
         self, namespace: str, where: PatternFilter, after: str | None, limit: int
@@ -112,11 +110,14 @@ class MemoryStore:
         return page[:limit]
 
     async def delete(self, namespace: str, where: PatternFilter) -> int:
-        """See `PatternStore.delete`."""
+        """See `PatternStore.delete`. Gives way to other tasks between the parts of a long one."""
         await self._enter()
         patterns = self._namespace(namespace)
         ids = patterns.passing_ids(where)
-        patterns.remove(ids)
+        with anyio.CancelScope(shield=True):  # all of it, or nothing
+            for part in patterns.parts(ids):
+                patterns.remove(part)
+                await anyio.lowlevel.checkpoint()
         return len(ids)
 
     async def put_skill(self, skill: Skill) -> None:

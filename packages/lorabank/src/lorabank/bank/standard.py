@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import anyio
-import anyio.to_thread
 
 from lorabank.bank.asking import Together
 from lorabank.errors import EmbeddingSpaceError, InvalidInputError
@@ -15,6 +14,7 @@ from lorabank.hints import render_strategy
 from lorabank.protocols import Capability, Embedder, PatternStore, StoreStats, TrialSearch
 from lorabank.skills import consolidate, inherit_priors, superseded
 from lorabank.strategy import EVIDENCE_LIMIT, evidence_filter, learn
+from lorabank.turns import in_worker
 from lorabank.types.arrays import FloatArray, as_matrix
 from lorabank.types.checks import check_text
 from lorabank.types.pattern import Match, Pattern
@@ -106,7 +106,7 @@ class StandardBank:
         if len(evidence) <= FEW_TRIALS:
             return _advise(matches, evidence, query)
         # Some milliseconds for hundreds of trials: too long for the event loop.
-        return await anyio.to_thread.run_sync(
+        return await in_worker(
             _advise,
             matches,
             evidence,
@@ -131,7 +131,7 @@ class StandardBank:
             return Consolidation((), 0)
         if self.space is None:
             raise InvalidInputError("space", None, "a bank that is bound to an embedding space")
-        skills = await anyio.to_thread.run_sync(
+        skills = await in_worker(
             consolidate,
             patterns,
             self.space,
@@ -201,9 +201,7 @@ class StandardBank:
         matches = await store.search(namespace, vector, EVIDENCE_LIMIT, where)
         if len(matches) <= FEW_TRIALS:
             return _columns(matches)
-        return await anyio.to_thread.run_sync(
-            _columns, matches, limiter=self._limiter, abandon_on_cancel=True
-        )
+        return await in_worker(_columns, matches, limiter=self._limiter, abandon_on_cancel=True)
 
     async def _vector(self, query: Query) -> FloatArray:
         if query.context is not None:

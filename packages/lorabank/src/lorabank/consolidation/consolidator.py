@@ -5,17 +5,17 @@ What is shared beside the skills (see `lorabank.population`) is handed to the ca
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar, TypeVarTuple
+from typing import TypeVar, TypeVarTuple
 
 import anyio
-import anyio.to_thread
 import numpy as np
 
 from lorabank.adapter import lora_scale
 from lorabank.clock import Clock
 from lorabank.config import EngineConfig
+from lorabank.consolidation.lesson import Enrolment, Lesson, enrol
 from lorabank.consolidation.report import ConsolidationReport, Progress, SkillReport
 from lorabank.consolidation.sharing import Sharing
 from lorabank.errors import BankRejectedError, CapabilityError
@@ -24,11 +24,11 @@ from lorabank.population.model import Population
 from lorabank.population.proof import Candidate, mean_loss, prove
 from lorabank.population.recorder import OnPopulationProgress
 from lorabank.population.report import PopulationReport
-from lorabank.population.rows import Split, collect_rows, members, split_users
+from lorabank.population.rows import collect_rows
 from lorabank.population.tasks import ContrastiveTask, MseTask, Task
 from lorabank.population.training import Schedule, fit_epochs
 from lorabank.protocols import ReasoningBank
-from lorabank.types.arrays import BoolArray, IntArray
+from lorabank.turns import in_worker
 from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool
 from lorabank.types.skill import Consolidation, ConsolidationCriteria, Evidence, Prior, Skill
@@ -48,32 +48,12 @@ Ts = TypeVarTuple("Ts")
 class _Trained:
     """Weights that were kept, as a prior and as a candidate for its children to beat.
 
-    ``user_keys`` are all users behind the weights, those behind the parent's among them.
+    ``user_keys`` are all users behind the weights, those behind the parent's among them, sorted.
     """
 
     prior: Prior
     candidate: Candidate
-    user_keys: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Lesson:
-    """Everything that training one group needs."""
-
-    skill_id: str
-    task: Task
-    split: Split
-    parent: Candidate
-    schedule: Schedule
-    confidence: float
-
-    def fit(self) -> IntArray:
-        """Rows to train on."""
-        return self.task.rows.of_users(self.split.fit)
-
-    def judged(self, which: Literal["stop", "proof"]) -> IntArray:
-        """Rows to stop by, or to prove the result on."""
-        return _judged(self.task, self.split.stop if which == "stop" else self.split.proof)
+    user_keys: tuple[str, ...]
 
 
 class Consolidator:
@@ -153,7 +133,7 @@ class Consolidator:
     ) -> tuple[Population, PopulationReport] | None:
         rows = None if task is None else task.rows
         shared = await self._sharing.train(rows, skills, on_progress)
-        if shared is not None and not self._forgotten.isdisjoint(shared[0].user_keys):
+        if shared is not None and self._is_anyone_forgotten(shared[0].user_keys):
             return None  # the next consolidation is clean
         return shared
 
@@ -190,17 +170,16 @@ class Consolidator:
             return _untrained(skill, 0, 0, "of another space or objective"), None
         if task is None:
             return _untrained(skill, 0, 0, "no local feedback to train on"), None
-        split = split_users(task.rows.keys, self._config.prior.held_out)
-        group = members(task.rows.keys, skill.user_keys)
-        split = split.within(group & task.rows.users_of(task.judged))
-        users = int((split.fit | split.stop | split.proof).sum())
-        events = len(task.rows.of_users(split.fit | split.stop | split.proof))
-        enough = min(int(part.sum()) for part in (split.fit, split.stop, split.proof))
-        if enough < self._config.prior.min_users:
+        held_out, least = self._config.prior.held_out, self._config.prior.min_users
+        enrolment = await self._in_thread(enrol, task, skill.user_keys, held_out)
+        users, events = enrolment.users, len(enrolment.everyone)
+        if enrolment.least < least:
             return _untrained(skill, users, events, "too few users to train and to prove"), None
-        lesson = await self._lesson(skill, parent, task, split, criteria)
-        behind = frozenset(skill.user_keys) | (parent.user_keys if parent else frozenset())
-        result, evidence = await self._train(lesson, behind, on_progress)
+        lesson = await self._lesson(skill, parent, task, enrolment, criteria)
+        weights, evidence = await self._train(lesson, on_progress)
+        result = None
+        if weights is not None:
+            result = await self._in_thread(self._trained, weights, evidence, skill, parent)
         kept = result is not None
         reason = "better than its parent" if kept else "not better than its parent"
         return SkillReport(
@@ -212,43 +191,42 @@ class Consolidator:
         skill: Skill,
         parent: _Trained | None,
         task: Task,
-        split: Split,
+        enrolment: Enrolment,
         criteria: ConsolidationCriteria,
-    ) -> _Lesson:
+    ) -> Lesson:
         prior = self._config.prior
         if parent is not None:
             schedule = Schedule(prior.refine_learning_rate, prior.refine_epochs)
             candidate = parent.candidate
         else:
             schedule = Schedule(prior.learning_rate, prior.epochs)
-            stop = _judged(task, split.stop)
-            candidate = Candidate(None, await self._in_thread(task.calibrate, None, stop))
-        return _Lesson(skill.id, task, split, candidate, schedule, criteria.confidence)
+            calibration = await self._in_thread(task.calibrate, None, enrolment.stop)
+            candidate = Candidate(None, calibration)
+        return Lesson(skill.id, task, enrolment, candidate, schedule, criteria.confidence)
 
     async def _train(
-        self, lesson: _Lesson, behind: frozenset[str], on_progress: OnProgress | None
-    ) -> tuple[_Trained | None, Evidence]:
-        task, stop = lesson.task, lesson.judged("stop")
+        self, lesson: Lesson, on_progress: OnProgress | None
+    ) -> tuple[Candidate | None, Evidence]:
+        """The weights, or None if they are not proved to be better than the parent's."""
+        task, rows = lesson.task, lesson.enrolment
         best, epochs = await self._fit(lesson, on_progress)
-        child = Candidate(best, await self._in_thread(task.calibrate, best, stop))
-        proof = lesson.judged("proof")
+        child = Candidate(best, await self._in_thread(task.calibrate, best, rows.stop))
         evidence = await self._in_thread(
-            prove, task, child, lesson.parent, proof, lesson.confidence
+            prove, task, child, lesson.parent, rows.proof, lesson.confidence
         )
         if not evidence.lower > 0:  # nor if it is not a number
             return None, evidence
         if self._config.prior.refit:
-            everyone = task.rows.of_users(lesson.split.fit | lesson.split.stop | lesson.split.proof)
-            best = await self._refit(lesson, everyone, epochs)
-        return self._trained(Candidate(best, child.calibration), evidence, behind), evidence
+            best = await self._refit(lesson, epochs)
+        return Candidate(best, child.calibration), evidence
 
-    async def _fit(self, lesson: _Lesson, on_progress: OnProgress | None) -> tuple[Matrices, int]:
+    async def _fit(self, lesson: Lesson, on_progress: OnProgress | None) -> tuple[Matrices, int]:
         """Train on the fit users; the weights and number of the epoch that stops best."""
         start = self._start(lesson)
         rng = np.random.default_rng([self._config.seed, 1])
         config = self._config.prior
-        positions, stop = lesson.fit(), lesson.judged("stop")
-        iterator = fit_epochs(lesson.task, start, positions, lesson.schedule, config, rng)
+        stop, fit = lesson.enrolment.stop, lesson.enrolment.fit
+        iterator = fit_epochs(lesson.task, start, fit, lesson.schedule, config, rng)
         best, best_epoch, best_loss = start, 0, np.inf
         for epoch in range(1, lesson.schedule.epochs + 1):
             m = await self._in_thread(next, iterator)
@@ -261,16 +239,17 @@ class Consolidator:
                 on_progress(Progress(lesson.skill_id, epoch, lesson.schedule.epochs, loss))
         return best, best_epoch
 
-    async def _refit(self, lesson: _Lesson, positions: IntArray, epochs: int) -> Matrices:
+    async def _refit(self, lesson: Lesson, epochs: int) -> Matrices:
         """The same training on all users of the group, as long as it was found to help."""
         rng = np.random.default_rng([self._config.seed, 1])
         config, m = self._config.prior, self._start(lesson)
-        iterator = fit_epochs(lesson.task, m, positions, lesson.schedule, config, rng)
+        everyone = lesson.enrolment.everyone
+        iterator = fit_epochs(lesson.task, m, everyone, lesson.schedule, config, rng)
         for _ in range(epochs):
             m = await self._in_thread(next, iterator)
         return m
 
-    def _start(self, lesson: _Lesson) -> Matrices:
+    def _start(self, lesson: Lesson) -> Matrices:
         """The parent's weights, or fresh ones."""
         if lesson.parent.matrices is not None:
             return lesson.parent.matrices
@@ -280,7 +259,7 @@ class Consolidator:
         return Matrices(*initial_matrices(rng, config.rank, config.space.dim), scale)
 
     def _trained(
-        self, candidate: Candidate, evidence: Evidence, behind: frozenset[str]
+        self, candidate: Candidate, evidence: Evidence, skill: Skill, parent: _Trained | None
     ) -> _Trained:
         assert candidate.matrices is not None
         prior = Prior(
@@ -291,7 +270,8 @@ class Consolidator:
             prior_weight=candidate.calibration.prior_weight,
             evidence=evidence,
         )
-        return _Trained(prior, candidate, behind)
+        behind = set(skill.user_keys).union(() if parent is None else parent.user_keys)
+        return _Trained(prior, candidate, tuple(sorted(behind)))
 
     async def _store(self, bank: ReasoningBank, skill: Skill, result: _Trained | None) -> None:
         """Store what was proved here; retire what was not.
@@ -300,8 +280,7 @@ class Consolidator:
         somebody else may have proved.
         """
         if result is not None:
-            users = tuple(sorted(result.user_keys))
-            await self._put(bank, replace(skill, prior=result.prior, user_keys=users))
+            await self._put(bank, replace(skill, prior=result.prior, user_keys=result.user_keys))
         elif skill.passed:
             await self._put(bank, skill)
         else:
@@ -314,16 +293,14 @@ class Consolidator:
 
     async def _put(self, bank: ReasoningBank, skill: Skill) -> None:
         """Unless a user in it was forgotten while it was made: the next consolidation is clean."""
-        if self._forgotten.isdisjoint(skill.user_keys):
+        if not self._is_anyone_forgotten(skill.user_keys):
             await within(WRITING_DEADLINE, "put_skill", bank.put_skill, skill)
 
+    def _is_anyone_forgotten(self, user_keys: Collection[str]) -> bool:
+        return bool(self._forgotten) and not self._forgotten.isdisjoint(user_keys)
+
     async def _in_thread(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
-        return await anyio.to_thread.run_sync(function, *arguments, limiter=self._threads)
-
-
-def _judged(task: Task, users: BoolArray) -> IntArray:
-    positions = task.rows.of_users(users)
-    return positions[task.judged[positions]]
+        return await in_worker(function, *arguments, limiter=self._threads)
 
 
 def _untrained(skill: Skill, users: int, events: int, reason: str) -> SkillReport:

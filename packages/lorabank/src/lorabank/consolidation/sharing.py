@@ -6,7 +6,6 @@ import functools
 
 import anyio
 import anyio.from_thread
-import anyio.to_thread
 
 from lorabank.config import EngineConfig
 from lorabank.population.fitting import fit_population
@@ -14,6 +13,7 @@ from lorabank.population.model import Population
 from lorabank.population.recorder import OnPopulationProgress
 from lorabank.population.report import PopulationProgress, PopulationReport
 from lorabank.population.rows import Rows
+from lorabank.turns import in_worker
 from lorabank.types.items import ItemPool
 from lorabank.types.skill import Skill
 
@@ -55,7 +55,7 @@ class Sharing:
             on_progress=_from_thread(on_progress),
             check=anyio.from_thread.check_cancelled,
         )
-        return await anyio.to_thread.run_sync(work, limiter=self._thread)
+        return await in_worker(work, limiter=self._thread)
 
 
 def _from_thread(on_progress: OnPopulationProgress | None) -> OnPopulationProgress | None:

@@ -337,7 +337,8 @@ class LoRAPersonalizationEngine:
         """One adapter that does what the given ones do on (weighted) average.
 
         Averages the products B A and truncates by SVD; averaging A and B apart would not mean
-        anything.
+        anything. It computes in the thread that calls it, which may be any: from ten adapters on,
+        that is one for ``anyio.to_thread.run_sync``.
 
         Raises:
             InvalidInputError: no adapters, or of different rank, space, objective or scale.
@@ -433,16 +434,20 @@ class LoRAPersonalizationEngine:
             on_population: the same for what all users share; the result is in the report.
 
         Raises:
+            InvalidInputError: criteria of another type.
             BankError: the bank failed; or none is connected, and there is nothing to share.
         """
         self._require_open()
+        criteria = ConsolidationCriteria() if criteria is None else criteria
+        if not isinstance(criteria, ConsolidationCriteria):
+            raise InvalidInputError("criteria", criteria, "ConsolidationCriteria")
         connection, source = self._connection, experiences or self._experiences
         if connection is not None:
             connection.begin_update()
             try:
                 report = await self._consolidator.run(
                     connection.bank,
-                    criteria or ConsolidationCriteria(),
+                    criteria,
                     source,
                     on_progress,
                     on_population,
@@ -467,7 +472,7 @@ class LoRAPersonalizationEngine:
         return experts is not None and experts.base_expert.adapter is not None
 
     async def _experiences(self) -> Mapping[str, Sequence[Feedback]]:
-        return self.replay.snapshot(self._clock.wall())
+        return await self.replay.snapshot(self._clock.wall())
 
     async def _fitting_skills(self, context: FloatArray) -> list[Skill]:
         """Skills with weights for this context, most specific first; none if the bank fails."""

@@ -110,7 +110,7 @@ def _outcome(method: Method, workshop: Workshop, view: View) -> tuple[Served, Ou
     # What several methods share counts for each of them, whoever came first.
     shared = sum(workshop.seconds[name] for name in workshop.used)
     fit_seconds = fitted - started - (sum(workshop.seconds.values()) - made) + shared
-    events = measure(view, served.logits(view))
+    events = measure(view, served.logits(view), tilt=served.tilt(view))
     done = time.process_time()
     ground = workshop.ground
     flat = np.zeros_like(ground.log_prior)

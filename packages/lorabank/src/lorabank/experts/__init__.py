@@ -10,6 +10,7 @@ from lorabank.experts.serving import (
     mixed_log_probabilities,
     mixed_transform,
     mixed_vector_log_probabilities,
+    ranking_tilt,
     trust,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "mixed_log_probabilities",
     "mixed_transform",
     "mixed_vector_log_probabilities",
+    "ranking_tilt",
     "trust",
 ]

@@ -42,6 +42,11 @@ class BoundExperts:
         self.base_tau = self.base_expert.tau
         self._matrices = {adapter.name: adapter.matrices for adapter in population.adapters}
         self._adapters = list(dict.fromkeys(expert.adapter for expert in self.experts))
+        # Whether residuals are seen, as some expert sees the items.
+        self._views = sorted(
+            {expert.residuals for expert in self.experts if expert.tau}
+            | {self.base_expert.residuals}
+        )
         self._constant = self._constants()
 
     @property
@@ -69,16 +74,19 @@ class BoundExperts:
         """See `Experts.score`. What experts have in common is computed once."""
         logits = np.repeat(_chosen(self._constant.T, candidates).T[:, None], len(X), axis=1)
         self._add_neighbours(logits, recent, candidates)
+        vectors = {residuals: self._seen(residuals, candidates) for residuals in self._views}
+        self._add_transitions(logits, recent, vectors)
         offset = logits[self.base].copy()
         outputs = {adapter: self.output(adapter, X) for adapter in self._adapters}
-        for residuals, table in ((False, self.pool.vectors), (True, self.item_vectors)):
+        for residuals, seen in vectors.items():
             places = [k for k, e in enumerate(self.experts) if e.tau and e.residuals is residuals]
             if places:
-                vectors = _chosen(table, candidates)
-                self._add_similarity(logits, places, outputs, vectors)
-            if self.base_expert.residuals is residuals:
-                seen = vectors if places else _chosen(table, candidates)
-        return Scores(logits, outputs[self.base_expert.adapter], seen, offset)
+                self._add_similarity(logits, places, outputs, seen)
+        base = self.base_expert
+        return Scores(logits, outputs[base.adapter], vectors[base.residuals], offset)
+
+    def _seen(self, residuals: bool, candidates: IntArray | None) -> FloatArray:
+        return _chosen(self.item_vectors if residuals else self.pool.vectors, candidates)
 
     def _add_similarity(
         self,
@@ -105,6 +113,19 @@ class BoundExperts:
         near = np.log1p(table.scores(recent, candidates))
         for k in places:
             logits[k] += np.float32(self.experts[k].neighbour_weight) * near
+
+    def _add_transitions(
+        self, logits: FloatArray, recent: IntArray, vectors: dict[bool, FloatArray]
+    ) -> None:
+        places = [k for k, expert in enumerate(self.experts) if expert.transition_weight]
+        transitions = self.population.transitions
+        if transitions is None or not places:
+            return
+        read = transitions.contexts(recent)
+        for k in places:
+            expert = self.experts[k]
+            weight = np.float32(expert.transition_weight)
+            logits[k] += (weight * read) @ vectors[expert.residuals].T
 
     def _constants(self) -> FloatArray:
         """(K - 1, N): what does not depend on the user."""

@@ -61,9 +61,7 @@ def mixed_log_probabilities(
         config: of the mixture.
     """
     X = context[None, :]
-    if recent is None:
-        recent = adapter.experts.recent if adapter.experts is not None else ()
-    newest, places = np.array([recent], np.int64), None
+    newest, places = np.array([_last(adapter, recent)], np.int64), None
     if positions is not None:
         positions, places = np.unique(positions, return_inverse=True)
     scores = experts.score(X, newest, positions)
@@ -71,6 +69,24 @@ def mixed_log_probabilities(
     own = scores.offset[0] + tau * (scores.vectors @ adapter.transform(scores.X)[0])
     mixed = _mix(np.vstack([scores.logits[:, 0], own]), trust(adapter.experts, experts, config))
     return mixed if places is None else mixed[places]
+
+
+def ranking_tilt(
+    adapter: Adapter,
+    experts: BoundExperts,
+    positions: IntArray | None,
+    recent: tuple[int, ...] | None,
+) -> FloatArray | None:
+    """What the ranking of the candidates adds to their log probabilities, (m,); None: nothing.
+
+    Args:
+        adapter, experts, positions, recent: as for `mixed_log_probabilities`.
+    """
+    places: IntArray | slice = slice(None)
+    if positions is not None:
+        positions, places = np.unique(positions, return_inverse=True)
+    found = experts.scorer.tilt(np.array([_last(adapter, recent)], np.int64), positions)
+    return None if found is None else found[0][places]
 
 
 def mixed_vector_log_probabilities(
@@ -107,6 +123,12 @@ def mixed_transform(
         return X
     mean /= np.float32(total)
     return mean
+
+
+def _last(adapter: Adapter, recent: tuple[int, ...] | None) -> tuple[int, ...]:
+    if recent is not None:
+        return recent
+    return adapter.experts.recent if adapter.experts is not None else ()
 
 
 def _mix(logits: FloatArray, trusted: ExpertWeights) -> AnyFloatArray:

@@ -54,6 +54,15 @@ class SampledRows:
         np.add.at(dV, place[:n], d_target[:, None] * self.Y)
         return float(losses @ share), items, dV, db
 
+    def context_gradient(self, vectors: AnyFloatArray, bias: AnyFloatArray) -> AnyFloatArray:
+        """(n, dim) the gradient of the same loss in Y, the rows and biases being fixed."""
+        _, p_target, P = self._softmax(vectors, bias)
+        share = self.weights / len(self.Y)
+        P *= share[:, None]
+        dY: AnyFloatArray = P @ vectors[self.negatives]
+        dY += ((p_target - 1) * share)[:, None] * vectors[self.target]
+        return dY
+
     def _softmax(
         self, vectors: AnyFloatArray, bias: AnyFloatArray
     ) -> tuple[AnyFloatArray, AnyFloatArray, AnyFloatArray]:

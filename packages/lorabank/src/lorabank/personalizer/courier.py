@@ -54,13 +54,14 @@ class StoreQueue:
             await changed.wait()
 
     async def emptied(self) -> None:
-        """Wait until nothing waits."""
+        """Wait until nothing waits, and nothing is on its way."""
         # Wakes the loop: other processes' episodes come without notice.
         self.notify()
         while True:
             changed = self._changed
-            if not await self._has_work():
-                return
+            async with self.sending:  # what is sent may leave somebody to be forgotten again
+                if not await self._has_work():
+                    return
             await changed.wait()
 
     async def first(self, limit: int) -> Sequence[Pattern]:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import anyio
-import anyio.to_thread
+import anyio.lowlevel
 import numpy as np
 
 from lorabank.engine import UpdateReport
 from lorabank.errors import LorabankError
+from lorabank.numerics.ranges import distinct
 from lorabank.personalizer.adapters import Adapters
 from lorabank.personalizer.hot import Hot
 from lorabank.personalizer.learner import Learner
-from lorabank.types.arrays import FloatArray, IntArray
+from lorabank.turns import in_worker, unhurried
+from lorabank.types.arrays import FloatArray
+from lorabank.types.checks import check_text
 from lorabank.types.feedback import Feedback
 
 # Multiply-adds that take well under the 5 ms for which the event loop may be held up, also where
 # every adapter comes from memory.
 INLINE_WORK = 2_000_000
+INLINE_USERS = 512
+# Users that are looked for before others get their turn.
+BLOCK = 256
 
 
 class ManyUpdates(NamedTuple):
@@ -53,14 +59,11 @@ class ManyUsers:
 
     async def forward(self, user_ids: Sequence[str], X: FloatArray) -> FloatArray:
         """See `Personalizer.forward_many`; as many users as rows."""
-        found = await self._find(dict(zip(user_ids, X, strict=True)))
+        found = await self._find(user_ids, X)
         served = [found[user_id] for user_id in user_ids]
-        ranks = np.fromiter((hot.adapter.rank for hot in served), np.int64, len(served))
-        if X.size * int(ranks.max()) <= INLINE_WORK:
-            return self._forward(served, ranks, X)
-        return await anyio.to_thread.run_sync(
-            self._forward, served, ranks, X, limiter=self._threads
-        )
+        if len(served) <= INLINE_USERS and X.size * served[0].adapter.rank <= INLINE_WORK:
+            return self._forward(served, X)
+        return await in_worker(self._forward, served, X, limiter=self._threads)
 
     async def update(self, feedback: Mapping[str, Feedback]) -> ManyUpdates:
         """See `Personalizer.update_many`."""
@@ -75,22 +78,28 @@ class ManyUsers:
         await self._for_each(feedback, learn)
         return done
 
-    async def _find(self, contexts: Mapping[str, FloatArray]) -> dict[str, Hot]:
+    async def _find(self, user_ids: Sequence[str], X: FloatArray) -> dict[str, Hot]:
         """Every user's adapter; those that are not in memory are read side by side."""
         found: dict[str, Hot] = {}
-        for user_id in contexts:
+        missing: dict[str, FloatArray] = {}
+        for row, user_id in enumerate(user_ids, 1):
+            if row % BLOCK == 0:
+                await anyio.lowlevel.checkpoint()
+            check_text(user_id, "user_ids")
             hot = self._adapters.fresh(user_id)
-            if hot is not None:
+            if hot is None:
+                missing[user_id] = X[row - 1]
+            else:
                 found[user_id] = hot
 
         async def read(user_id: str) -> None:
-            found[user_id] = await self._adapters.read(user_id, contexts[user_id])
+            found[user_id] = await self._adapters.read(user_id, missing[user_id])
 
-        await self._for_each([u for u in contexts if u not in found], read)
+        await self._for_each(missing, read)
         return found
 
     async def _for_each(
-        self, user_ids: Iterable[str], do: Callable[[str], Awaitable[None]]
+        self, user_ids: Collection[str], do: Callable[[str], Awaitable[None]]
     ) -> None:
         """``do`` it for each, some at once."""
         left = iter(list(user_ids))
@@ -100,17 +109,18 @@ class ManyUsers:
                 await do(user_id)
 
         async with anyio.create_task_group() as tasks:
-            for _ in range(self._concurrency):
+            for _ in range(min(self._concurrency, len(user_ids))):
                 tasks.start_soon(work)
 
-    def _forward(self, served: Sequence[Hot], ranks: IntArray, X: FloatArray) -> FloatArray:
+    def _forward(self, served: Sequence[Hot], X: FloatArray) -> FloatArray:
         """One call of the kernel for each rank: usually one."""
-        scales = np.fromiter((hot.adapter.scale for hot in served), np.float64, len(served))
-        leases = [hot.lease for hot in served]
+        ranks = np.array([hot.adapter.rank for hot in unhurried(served)], np.int64)
+        scales = np.array([hot.adapter.scale for hot in unhurried(served)], np.float64)
+        leases = [hot.lease for hot in unhurried(served)]
         if (ranks == ranks[0]).all():
             return self._adapters.arena(int(ranks[0])).forward_many(leases, scales, X)
         out = np.empty_like(X)
-        for rank in np.unique(ranks):
+        for rank in distinct(ranks):
             rows = np.flatnonzero(ranks == rank)
             chosen = [leases[row] for row in rows]
             out[rows] = self._adapters.arena(int(rank)).forward_many(chosen, scales[rows], X[rows])

@@ -241,8 +241,6 @@ class Personalizer:
         inputs = as_matrix(X, "X", self._engine.config.space.dim)
         if isinstance(user_ids, str) or len(user_ids) != len(inputs):
             raise InvalidInputError("user_ids", user_ids, f"one for each of {len(inputs)} rows")
-        for user_id in user_ids:
-            check_text(user_id, "user_ids")
         if await self._populations.current() is None:
             return await self._many.forward(user_ids, inputs)
         out = np.empty_like(inputs)

@@ -14,6 +14,7 @@ from lorabank.experts import (
     BoundExperts,
     mixed_log_probabilities,
     mixed_vector_log_probabilities,
+    ranking_tilt,
 )
 from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray, as_array, as_matrix
 from lorabank.types.checks import check_count
@@ -70,7 +71,10 @@ def rank_mixed(
     recent: tuple[int, ...] | None,
     config: MixtureConfig,
 ) -> list[Ranked]:
-    """The k most probable candidates under the mixture of experts, ties by position.
+    """The k best candidates under the mixture of experts, ties by position.
+
+    In order of their log probability, leaning towards what follows the user's last likes as far as
+    `Population.tilt` says; the score is the log probability itself.
 
     Args:
         adapter: of the user.
@@ -91,10 +95,12 @@ def rank_mixed(
         return []
     if candidates is not None and np.ndim(candidates) == 2:
         scores = mixed_vector_log_probabilities(adapter, experts, context, vectors, config)
+        order = scores
     else:
         chosen = None if candidates is None else positions
         scores = mixed_log_probabilities(adapter, experts, context, chosen, recent, config)
-    best = _top(scores, positions, k)
+        order = _tilted(scores, ranking_tilt(adapter, experts, chosen, recent))
+    best = _top(order, positions, k)
     return [Ranked(int(positions[i]), float(scores[i])) for i in best]
 
 
@@ -116,6 +122,10 @@ def as_recent(recent: ArrayLike | None, pool: ItemPool | None) -> tuple[int, ...
     if outside.size:
         raise InvalidInputError("recent", int(outside[0]), f"positions in 0..{size - 1}")
     return tuple(given.tolist())
+
+
+def _tilted(scores: AnyFloatArray, tilt: FloatArray | None) -> AnyFloatArray:
+    return scores if tilt is None else scores + tilt
 
 
 def _top(logits: AnyFloatArray, positions: IntArray, k: int) -> IndexArray:

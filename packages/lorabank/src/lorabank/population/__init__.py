@@ -9,6 +9,7 @@ from lorabank.population.report import ExpertReport, PopulationProgress, Populat
 from lorabank.population.residuals import Residuals
 from lorabank.population.rows import Rows, collect_rows
 from lorabank.population.scoring import PopulationScorer
+from lorabank.population.transitions import Transitions
 
 __all__ = [
     "Expert",
@@ -22,6 +23,7 @@ __all__ = [
     "Residuals",
     "Rows",
     "SharedAdapter",
+    "Transitions",
     "collect_rows",
     "fit_population",
     "recent_likes",

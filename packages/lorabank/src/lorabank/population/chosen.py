@@ -8,6 +8,7 @@ from lorabank.population.group_training import TrainedGroup
 from lorabank.population.neighbour_training import ChosenTable
 from lorabank.population.residual_choice import ChosenResiduals
 from lorabank.population.shared import ChosenRank
+from lorabank.population.transition_training import ChosenTransitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,4 +18,5 @@ class Chosen:
     rank: ChosenRank
     residuals: ChosenResiduals | None
     table: ChosenTable | None
+    transitions: ChosenTransitions | None
     groups: tuple[TrainedGroup, ...]

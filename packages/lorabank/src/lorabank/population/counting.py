@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabank.numerics.ranges import distinct
+from lorabank.turns import unhurried
 from lorabank.types.arrays import BoolArray, IntArray
 
 Weights: TypeAlias = NDArray[np.float64]
@@ -61,7 +62,7 @@ def count_pairs(
     common = likes[item] >= min_users
     parts = [
         _count_chunk(user[part], item[part], common[part], size, reach, decays)
-        for part in _whole_users(user, max(1, CHUNK // reach))
+        for part in unhurried(_whole_users(user, max(1, CHUNK // reach)), 1)
     ]
     keys = np.concatenate([np.zeros(0, np.int64), *(part[0] for part in parts)])
     sums = np.concatenate([np.zeros((1 + 2 * len(decays), 0)), *(p[1] for p in parts)], axis=1)
@@ -98,7 +99,7 @@ def _count_chunk(
     user = user - user[0] if len(user) else user
     users = int(user[-1]) + 1 if len(user) else 1
     keys, distances = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for step in range(1, min(reach, len(user) - 1) + 1):
+    for step in unhurried(range(1, min(reach, len(user) - 1) + 1), 1):
         a, b, owner = item[:-step], item[step:], user[step:]
         apart = place[step:] - place[:-step]
         within = (user[:-step] == owner) & (apart <= reach)

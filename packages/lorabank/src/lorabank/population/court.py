@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lorabank.population.experts import Candidate
 from lorabank.population.ground import Ground
 from lorabank.population.model import IDENTITY, Expert
-from lorabank.population.proof import paired_evidence, user_means
+from lorabank.population.predictor import Predictor
+from lorabank.population.proof import ndcg, paired_evidence, user_means
 from lorabank.population.report import ExpertReport
 from lorabank.types.arrays import AnyFloatArray, BoolArray, IntArray
 from lorabank.types.skill import Evidence
-
-CUTOFF = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +23,14 @@ class Verdict:
 
     expert: Expert | None
     report: ExpertReport
+
+
+def without(verdict: Verdict, names: Container[str | None]) -> Verdict:
+    """The verdict; its expert is not served if it is of these names: one with more parts is."""
+    if verdict.expert is None or verdict.report.name not in names:
+        return verdict
+    reason = f"{verdict.report.reason}; one with more parts takes its place"
+    return Verdict(None, replace(verdict.report, kept=False, reason=reason))
 
 
 class Court:
@@ -37,7 +45,8 @@ class Court:
     def judge(self, candidate: Candidate, users: BoolArray | None = None) -> Verdict:
         """Compare with the parent; ``users`` (users,) restricts the proof to those of a group.
 
-        What was learned from people must beat its parent by the lower bound. Another combination
+        What was learned from people must beat its parent by the lower bound, and its control, if
+        it has one. Another combination
         of parts is kept unless the upper bound says that it is worse than its parent or the
         identity: a mixture that weighs its experts by what they predict can use it.
         """
@@ -50,7 +59,7 @@ class Court:
             name=candidate.name,
             parent=candidate.parent,
             nll=float(user_means(losses[rows], self._user[rows]).mean()),
-            ndcg=float(user_means(_ndcg(ranks[rows]), self._user[rows]).mean()),
+            ndcg=float(user_means(ndcg(ranks[rows]), self._user[rows]).mean()),
             evidence=evidence,
             kept=kept,
             reason=reason,
@@ -61,18 +70,25 @@ class Court:
         if candidate.parent is None:
             return None, True, "what everything is compared with"
         evidence = self._evidence(candidate.name, candidate.parent, rows)
+        if candidate.must == "nothing":
+            return evidence, True, "for users about whom nothing else is known"
         if candidate.must == "not be worse":
             identity = self._evidence(candidate.name, IDENTITY, rows)
             kept = min(evidence.upper, identity.upper) >= 0
             return evidence, kept, f"{'not ' if kept else ''}proved worse on new users"
-        kept = evidence.lower > 0
-        return evidence, kept, f"{'' if kept else 'not '}better than its parent on new users"
+        if not evidence.lower > 0:
+            return evidence, False, "not better than its parent on new users"
+        if candidate.control is not None:
+            control = self._over_control(candidate.control, candidate.name, rows)
+            if not control.lower > 0:
+                return evidence, False, "not better than with as many users at random"
+        return evidence, True, "better than its parent on new users"
+
+    def _over_control(self, control: Predictor, name: str, rows: BoolArray) -> Evidence:
+        theirs, _ = control.judge(self._ground, self._ground.proof[rows])
+        ours, user = self._losses[name][rows], self._user[rows]
+        return paired_evidence(ours, theirs, user, self._confidence)
 
     def _evidence(self, child: str, parent: str, rows: BoolArray) -> Evidence:
         ours, theirs = self._losses[child][rows], self._losses[parent][rows]
         return paired_evidence(ours, theirs, self._user[rows], self._confidence)
-
-
-def _ndcg(rank: AnyFloatArray) -> AnyFloatArray:
-    gain: AnyFloatArray = np.where(rank <= CUTOFF, 1.0 / np.log2(1.0 + rank), 0.0)
-    return gain

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from lorabank.config import ContrastiveConfig, PriorConfig
 from lorabank.numerics.contrastive import Calibration
 from lorabank.population.chosen import Chosen
-from lorabank.population.court import Court, Verdict
-from lorabank.population.experts import calibrate, common_candidates, group_candidate
+from lorabank.population.court import Court, Verdict, without
+from lorabank.population.experts import Candidate, calibrate, common_candidates, group_candidate
 from lorabank.population.ground import Ground
 from lorabank.population.group_training import train_groups
 from lorabank.population.model import Population
@@ -19,6 +19,8 @@ from lorabank.population.refit import Refit
 from lorabank.population.report import PopulationReport
 from lorabank.population.residual_choice import ChosenResiduals, ResidualTrainer
 from lorabank.population.shared import Trainer, choose_rank
+from lorabank.population.tilting import choose_tilt
+from lorabank.population.transition_training import ChosenTransitions, TransitionTrainer
 from lorabank.population_config import PopulationConfig
 from lorabank.types.space import EmbeddingSpace
 
@@ -58,15 +60,22 @@ class Fit:
             table = self._choose_table(fullest)
             if table is not None:
                 fullest = fullest.beside(table.table)
+        with recorder.stage("transitions"):
+            transition_trainer = self._transition_trainer(shared)
+            transitions = self._choose_transitions(transition_trainer, fullest)
+            if transitions is not None:
+                fullest = fullest.after(transitions.transitions)
         with recorder.stage("groups"):
             fine_tuned = train_groups(trainer, ground, fullest, groups, recorder)
         with recorder.stage("experts"):
-            chosen = Chosen(rank, residuals, table, tuple(fine_tuned))
-            verdicts = self._prove(identity, chosen)
+            chosen = Chosen(rank, residuals, table, transitions, tuple(fine_tuned))
+            verdicts, tilt = self._prove(identity, chosen)
         with recorder.stage("refit"):
             experts = tuple(v.expert for v in verdicts if v.expert is not None)
-            refit = Refit(ground, self._config, trainer, residual_trainer, recorder)
-            population = refit.run(space, experts, chosen)
+            refit = Refit(
+                ground, self._config, trainer, residual_trainer, transition_trainer, recorder
+            )
+            population = refit.run(space, experts, chosen, tilt)
         recorder.choices["rank"] = rank.rank
         recorder.choices["epochs"] = rank.trained.epochs
         report = PopulationReport(
@@ -97,6 +106,20 @@ class Fit:
             self._recorder.choices["residuals.epochs"] = chosen.epochs
         return chosen
 
+    def _transition_trainer(self, shared: Predictor) -> TransitionTrainer:
+        return TransitionTrainer(_calibration(shared), self._config, self._seed, self._check)
+
+    def _choose_transitions(
+        self, trainer: TransitionTrainer, fullest: Predictor
+    ) -> ChosenTransitions | None:
+        if not self._config.transitions.enabled:
+            return None
+        chosen = trainer.choose(self._ground, fullest, self._recorder)
+        if chosen is not None:
+            self._recorder.choices["transitions.decay"] = chosen.decay
+            self._recorder.choices["transitions.epochs"] = chosen.epochs
+        return chosen
+
     def _choose_table(self, beside: Predictor) -> ChosenTable | None:
         if not self._config.neighbours.enabled:
             return None
@@ -109,20 +132,30 @@ class Fit:
         self._recorder.choices["neighbours.decay"] = chosen.table.decay
         return chosen
 
-    def _prove(self, identity: Predictor, chosen: Chosen) -> list[Verdict]:
+    def _prove(self, identity: Predictor, chosen: Chosen) -> tuple[list[Verdict], float]:
         ground, court = self._ground, Court(self._ground, self._config.confidence)
         residual = None if chosen.residuals is None else chosen.residuals.predictor
         table = None if chosen.table is None else chosen.table.table
         shared = chosen.rank.trained.predictor
-        verdicts = []
-        for candidate in common_candidates(identity, shared, residual, table):
+        follows = None if chosen.transitions is None else chosen.transitions.transitions
+        verdicts: list[Verdict] = []
+        kept: dict[str, Candidate] = {}
+        for made in common_candidates(identity, shared, residual, table, follows):
             self._check()
-            verdicts.append(court.judge(calibrate(candidate, ground, ground.stop)))
+            if made.needs is not None and made.needs not in kept:
+                continue
+            candidate = calibrate(made, ground, ground.stop)
+            verdicts.append(court.judge(candidate))
+            if verdicts[-1].expert is not None:
+                kept[made.name] = candidate
+                if made.needs is not None:
+                    verdicts = [without(v, (made.needs, made.parent)) for v in verdicts]
         parent = verdicts[-1].report.name
         for group in chosen.groups:
             candidate = group_candidate(group, parent, residual is not None)
             verdicts.append(court.judge(candidate, group.users))
-        return verdicts
+        fullest = list(kept.values())[-1].predictor
+        return verdicts, choose_tilt(ground, fullest, ground.held_out)
 
 
 def _calibration(predictor: Predictor) -> Calibration:

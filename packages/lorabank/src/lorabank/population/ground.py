@@ -17,6 +17,8 @@ from lorabank.types.items import ItemPool
 # Elements of a (rows, items) block: bounds the memory of whatever looks at the whole pool.
 BLOCK = 1 << 22
 FEW = 512
+# A proof looks at its rows once, and so it may look at more of them than a calibration.
+PROOF = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +51,11 @@ class Ground:
     def some(self) -> IntArray:
         """Every other of the rows to choose by: enough to tell one epoch from the next."""
         return self.stop[::2] if len(self.stop) > FEW else self.stop
+
+    @property
+    def held_out(self) -> IntArray:
+        """All rows to choose by and to prove on: for what is neither trained nor proved."""
+        return np.concatenate([self.stop, self.proof])
 
     def stop_of(self, users: BoolArray) -> IntArray:
         """The rows to choose by of some users."""
@@ -116,7 +123,7 @@ def make_ground(
         pool=pool.without(rows.items[held_out]),
         served=pool,
         stop=_judged(rows, liked, split.stop, config.judged_rows),
-        proof=_judged(rows, liked, split.proof, config.judged_rows),
+        proof=_judged(rows, liked, split.proof, PROOF * config.judged_rows),
     )
 
 

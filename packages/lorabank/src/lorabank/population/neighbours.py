@@ -100,12 +100,13 @@ class ItemToItem:
         row, age = np.nonzero(recent >= 0)
         anchor = recent[row, age]
         which, place = spread(self.starts[anchor], self._lengths[anchor])
-        values = self.weights[place] * (self.decay ** age.astype(np.float32))[which]
         target = self.items[place].astype(np.int64)
         if column is not None:
+            # Few of many neighbours are candidates: the rest is done for them alone.
             target = column[target]
-            wanted = target >= 0
-            which, target, values = which[wanted], target[wanted], values[wanted]
+            wanted = np.flatnonzero(target >= 0)
+            which, place, target = which[wanted], place[wanted], target[wanted]
+        values = self.weights[place] * (self.decay ** age.astype(np.float32))[which]
         place = row[which] * width + target
         sums = np.bincount(place, values, minlength=len(recent) * width).astype(np.float32)
         return sums.reshape(len(recent), width)

@@ -13,20 +13,26 @@ from lorabank.numerics.loglinear import ChoiceEvents, fit_log_linear
 from lorabank.numerics.lora import Matrices, forward
 from lorabank.population.ground import Ground
 from lorabank.population.neighbours import ItemToItem
+from lorabank.population.transitions import Transitions
+from lorabank.turns import unhurried
 from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray
 
-Feature: TypeAlias = Literal["tau", "prior_weight", "bias_weight", "neighbour_weight"]
+Feature: TypeAlias = Literal[
+    "tau", "prior_weight", "bias_weight", "neighbour_weight", "transition_weight"
+]
 START: dict[Feature, float] = {
     "tau": 4.0,
     "prior_weight": 1.0,
     "bias_weight": 1.0,
     "neighbour_weight": 1.0,
+    "transition_weight": 1.0,
 }
 LOWER: dict[Feature, float] = {
     "tau": 0.0,
     "prior_weight": -np.inf,
     "bias_weight": 0.0,
     "neighbour_weight": 0.0,
+    "transition_weight": 0.0,
 }
 # Elements of all features of the rows to choose by that may be held instead of made anew.
 HELD = 1 << 26
@@ -41,6 +47,7 @@ class Predictor:
         vectors: (N, dim), ``e`` or ``e + v``; None leaves the similarity out.
         bias: (N,), or None.
         neighbours: or None.
+        transitions: or None; only beside ``vectors``.
         weights: of its features.
     """
 
@@ -48,6 +55,7 @@ class Predictor:
     vectors: FloatArray | None
     bias: FloatArray | None = None
     neighbours: ItemToItem | None = None
+    transitions: Transitions | None = None
     weights: tuple[float, ...] | None = None
 
     @property
@@ -58,12 +66,17 @@ class Predictor:
             ("prior_weight", True),
             ("bias_weight", self.bias is not None),
             ("neighbour_weight", self.neighbours is not None),
+            ("transition_weight", self.transitions is not None),
         ]
         return tuple(name for name, there in present if there)
 
     def beside(self, neighbours: ItemToItem) -> Predictor:
         """The same with neighbours, to be calibrated anew."""
         return replace(self, neighbours=neighbours, weights=None)
+
+    def after(self, transitions: Transitions) -> Predictor:
+        """The same with transitions, to be calibrated anew."""
+        return replace(self, transitions=transitions, weights=None)
 
     def calibrated(
         self, ground: Ground, positions: IntArray, tolerance: float = 1e-6
@@ -77,7 +90,7 @@ class Predictor:
         held = len(positions) * len(ground.pool) * len(self.names) <= HELD
         events = list(self.events(ground, positions)) if held else None
         theta, loss = fit_log_linear(
-            lambda: self.events(ground, positions) if events is None else events,
+            lambda: self.events(ground, positions) if events is None else unhurried(events, 1),
             start,
             lower,
             tolerance=tolerance,
@@ -86,7 +99,7 @@ class Predictor:
 
     def events(self, ground: Ground, positions: IntArray) -> Iterator[ChoiceEvents]:
         """The features of the rows, chunk by chunk."""
-        for part in ground.chunks(positions):
+        for part in unhurried(ground.chunks(positions), 1):
             yield ChoiceEvents(
                 self._features(ground, part),
                 ground.offered(part),
@@ -97,15 +110,19 @@ class Predictor:
     def judge(self, ground: Ground, positions: IntArray) -> tuple[AnyFloatArray, AnyFloatArray]:
         """(n,) losses and (n,) ranks of the targets, 1 for the best, ties at their middle."""
         assert self.weights is not None
-        losses, ranks = [np.zeros(0)], [np.zeros(0)]
+        losses: list[AnyFloatArray] = [np.zeros(0)]
+        ranks: list[AnyFloatArray] = [np.zeros(0)]
         for events in self.events(ground, positions):
             logits = _logits(events, self.weights)
             chosen = logits[np.arange(len(logits)), events.targets]
             losses.append(log_sum_exp(logits) - chosen)
-            better = np.count_nonzero(logits > chosen[:, None], axis=1)
-            equal = np.count_nonzero(logits == chosen[:, None], axis=1)
-            ranks.append(1.0 + better + (equal - 1) / 2.0)
+            ranks.append(_ranks(logits, chosen))
         return np.concatenate(losses), np.concatenate(ranks)
+
+    def ranks(self, events: ChoiceEvents, weights: Sequence[float]) -> AnyFloatArray:
+        """(n,) ranks of the targets under other weights of the features."""
+        logits = _logits(events, weights)
+        return _ranks(logits, logits[np.arange(len(logits)), events.targets])
 
     def _features(self, ground: Ground, positions: IntArray) -> tuple[AnyFloatArray, ...]:
         found: list[AnyFloatArray] = []
@@ -120,6 +137,10 @@ class Predictor:
             recent = ground.recent(positions, self.neighbours.window)
             scores = self.neighbours.scores(recent)
             found.append(np.log1p(scores, out=scores))
+        if self.transitions is not None:
+            assert self.vectors is not None
+            recent = ground.recent(positions, self.transitions.window)
+            found.append(self.transitions.contexts(recent) @ self.vectors.T)
         return tuple(found)
 
 
@@ -129,3 +150,10 @@ def _logits(events: ChoiceEvents, weights: Sequence[float]) -> AnyFloatArray:
         logits += np.float32(weight) * feature
     logits[~events.offered] = -np.inf
     return logits
+
+
+def _ranks(logits: AnyFloatArray, chosen: AnyFloatArray) -> AnyFloatArray:
+    better = np.count_nonzero(logits > chosen[:, None], axis=1)
+    equal = np.count_nonzero(logits == chosen[:, None], axis=1)
+    ranks: AnyFloatArray = 1.0 + better + (equal - 1) / 2.0
+    return ranks

@@ -53,6 +53,12 @@ def paired_evidence(
     return Evidence(mean / scale, (mean - reach) / scale, (mean + reach) / scale, users, len(user))
 
 
+def ndcg(rank: AnyFloatArray, cutoff: int = 10) -> AnyFloatArray:
+    """Of one relevant item at each rank (n,), 1 being the best."""
+    gain: AnyFloatArray = np.where(rank <= cutoff, 1.0 / np.log2(1.0 + rank), 0.0)
+    return gain
+
+
 def user_means(values: AnyFloatArray, user: IntArray) -> AnyFloatArray:
     """Mean of the rows' values (n,) within each user that occurs, (u,)."""
     _, inverse = np.unique(user, return_inverse=True)

@@ -14,6 +14,7 @@ BEGINS = {
     "shared": 0.0,
     "residuals": 0.35,
     "neighbours": 0.6,
+    "transitions": 0.65,
     "groups": 0.7,
     "experts": 0.75,
     "refit": 0.8,

@@ -13,11 +13,14 @@ from lorabank.population.group_training import TrainedGroup, refining
 from lorabank.population.model import GROUP_PREFIX, SHARED, Expert, Population, SharedAdapter
 from lorabank.population.neighbour_training import count
 from lorabank.population.neighbours import ItemToItem
+from lorabank.population.predictor import Predictor
 from lorabank.population.recorder import Recorder
 from lorabank.population.residual_choice import ResidualTrainer
 from lorabank.population.residuals import Residuals
 from lorabank.population.shared import ChosenRank, Trained, Trainer, fresh, schedule_for
 from lorabank.population.tabling import build_table
+from lorabank.population.transition_training import TransitionTrainer
+from lorabank.population.transitions import Transitions
 from lorabank.population_config import PopulationConfig
 from lorabank.types.space import EmbeddingSpace
 from lorabank.types.weights import Weights
@@ -35,14 +38,18 @@ class Refit:
     config: PopulationConfig
     trainer: Trainer
     residual_trainer: ResidualTrainer
+    transition_trainer: TransitionTrainer
     recorder: Recorder
 
-    def run(self, space: EmbeddingSpace, experts: tuple[Expert, ...], chosen: Chosen) -> Population:
+    def run(
+        self, space: EmbeddingSpace, experts: tuple[Expert, ...], chosen: Chosen, tilt: float
+    ) -> Population:
         """The population of the experts that were kept."""
         ground = self.ground.with_everyone() if self.trainer.prior.refit else self.ground
         needed = {expert.adapter for expert in experts if expert.adapter is not None}
         adapters: list[SharedAdapter] = []
         residuals: Residuals | None = None
+        transitions: Transitions | None = None
         if needed:
             shared = self._shared(ground, chosen.rank)
             self.recorder.tell("refit", "shared adapter", 0.6)
@@ -51,13 +58,23 @@ class Refit:
             adapters += [self._group(ground, group, shared) for group in groups]
             if any(expert.residuals for expert in experts):
                 residuals = self._residuals(ground, shared, chosen)
+            if any(expert.transition_weight for expert in experts):
+                transitions = self._transitions(ground, shared, residuals, chosen)
         self.recorder.tell("refit", "residuals", 0.9)
         table = None
         if any(expert.neighbour_weight for expert in experts):
             table = self._table(ground, chosen)
         users = _keys(ground) if adapters or table is not None else ()
         return Population(
-            space, len(ground.pool), tuple(adapters), residuals, table, experts, users
+            space=space,
+            items=len(ground.pool),
+            adapters=tuple(adapters),
+            residuals=residuals,
+            neighbours=table,
+            experts=experts,
+            user_keys=users,
+            transitions=transitions,
+            tilt=tilt,
         )
 
     def _shared(self, ground: Ground, chosen: ChosenRank) -> Matrices:
@@ -83,10 +100,26 @@ class Refit:
 
     def _residuals(self, ground: Ground, shared: Matrices, chosen: Chosen) -> Residuals:
         assert chosen.residuals is not None
+        if not self.trainer.prior.refit:
+            return chosen.residuals.table(ground.pool)
         return self.residual_trainer.again(ground, shared, chosen.residuals)
+
+    def _transitions(
+        self, ground: Ground, shared: Matrices, residuals: Residuals | None, chosen: Chosen
+    ) -> Transitions | None:
+        assert chosen.transitions is not None
+        if not self.trainer.prior.refit:
+            return chosen.transitions.transitions
+        parts = Predictor(shared, ground.pool.vectors)
+        if residuals is not None:
+            vectors, bias = residuals.item_vectors(ground.pool), residuals.item_bias(ground.pool)
+            parts = Predictor(shared, vectors, bias)
+        return self.transition_trainer.again(ground, parts, chosen.transitions)
 
     def _table(self, ground: Ground, chosen: Chosen) -> ItemToItem:
         assert chosen.table is not None
+        if not self.trainer.prior.refit:
+            return chosen.table.table
         counts = count(ground, ground.fit, self.config)
         return build_table(counts, chosen.table.choice, self.config.neighbours)
 

@@ -13,7 +13,8 @@ class PopulationProgress:
     """After each part of the work.
 
     Attributes:
-        stage: "shared", "residuals", "neighbours", "groups", "experts" or "refit".
+        stage: "shared", "residuals", "neighbours", "transitions", "groups", "experts"
+            or "refit".
         detail: in words, e.g. "rank 32, epoch 2 of 6".
         done: share of the work that is done, in [0, 1]; a rough estimate.
         loss: on the users held out for choosing, or None where nothing was measured.

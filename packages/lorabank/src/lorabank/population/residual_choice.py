@@ -21,6 +21,10 @@ from lorabank.population.residual_training import (
 from lorabank.population.residuals import Residuals
 from lorabank.population_config import PopulationConfig
 from lorabank.types.arrays import BoolArray
+from lorabank.types.items import ItemPool
+
+# Some fifty users can't tell one epoch from the next for certain.
+PATIENCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,14 @@ class ChosenResiduals:
     epochs: int
     predictor: Predictor
     loss: float
+
+    def table(self, pool: ItemPool) -> Residuals:
+        """Of the fitted users: a row for every item that has learned anything."""
+        vectors, bias = self.predictor.vectors, self.predictor.bias
+        assert vectors is not None and bias is not None  # noqa: PT018 - they come together
+        v = vectors - pool.vectors
+        items = np.flatnonzero(v.any(axis=1) | (bias != 0)).astype(np.int64)
+        return Residuals(items, v[items], bias[items])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +83,7 @@ class ResidualTrainer:
         rate: float,
         recorder: Recorder,
     ) -> ChosenResiduals:
-        """One learning rate, until an epoch is no better than the one before it."""
+        """One learning rate, until `PATIENCE` epochs in a row are no better than the best."""
         config = self.config.residuals
         best: ChosenResiduals | None = None
         number = config.learning_rates.index(rate)
@@ -82,9 +94,10 @@ class ResidualTrainer:
             share = (number + epoch / config.epochs) / len(config.learning_rates)
             recorder.tell("residuals", f"rate {rate:g}, epoch {epoch}", share, loss)
             recorder.losses[f"residuals rate={rate:g} epochs={epoch}"] = loss
-            if best is not None and not loss < best.loss:
+            if best is None or loss < best.loss:
+                best = ChosenResiduals(rate, epoch, predictor, loss)
+            elif epoch >= best.epochs + PATIENCE:
                 break
-            best = ChosenResiduals(rate, epoch, predictor, loss)
         assert best is not None, "there is at least one epoch"
         return best
 
@@ -98,7 +111,9 @@ class ResidualTrainer:
 
     def _lesson(self, ground: Ground, matrices: Matrices, users: BoolArray) -> ResidualLesson:
         positions = ground.liked_rows(users)
-        allowed = allowed_items(ground, positions, self.config.min_users, self.config.residuals)
+        allowed = allowed_items(
+            ground, positions, self.config.min_users, self.config.residuals.max_bytes
+        )
         return ResidualLesson(ground, matrices, self.calibration, positions, allowed)
 
     def _epochs(self, lesson: ResidualLesson, rate: float) -> Iterator[Table]:

@@ -15,6 +15,7 @@ from lorabank.numerics.residuals import SampledRows, log_inclusion
 from lorabank.population.ground import Ground
 from lorabank.population.residuals import Residuals
 from lorabank.population_config import ResidualConfig
+from lorabank.turns import give_way
 from lorabank.types.arrays import BoolArray, FloatArray, IntArray
 from lorabank.types.items import ItemPool
 
@@ -53,16 +54,14 @@ class Table:
         return Residuals(items, self.vectors[items] - pool.vectors[items], self.bias[items])
 
 
-def allowed_items(
-    ground: Ground, positions: IntArray, min_users: int, config: ResidualConfig
-) -> BoolArray:
+def allowed_items(ground: Ground, positions: IntArray, min_users: int, max_bytes: int) -> BoolArray:
     """(N,) whether enough distinct users liked it; the most liked ones, if bytes are short."""
     size = len(ground.pool)
     pairs = distinct(ground.rows.user[positions] * size + ground.items(positions))
     users = np.bincount(pairs % size, minlength=size)
     allowed: BoolArray = users >= min_users
     per_row = BYTES_PER_NUMBER * (ground.pool.dim + 1) + 8
-    room = config.max_bytes // per_row
+    room = max_bytes // per_row
     if allowed.sum() > room:
         order = np.argsort(np.where(allowed, -users, 1), kind="stable")
         allowed[order[room:]] = False
@@ -92,7 +91,9 @@ def residual_epochs(
         order = rng.permutation(lesson.positions)
         for begin in range(0, len(order), config.batch):
             check()
-            batch = _minibatch(lesson, order[begin : begin + config.batch], inclusion, config, rng)
+            give_way()
+            part = order[begin : begin + config.batch]
+            batch = minibatch(lesson, part, inclusion, config.negatives, rng)
             _, items, dV, db = batch.gradient(table.vectors, table.bias)
             mine = lesson.allowed[items]
             items, dV, db = items[mine], dV[mine], db[mine]
@@ -104,16 +105,17 @@ def residual_epochs(
         yield table
 
 
-def _minibatch(
+def minibatch(
     lesson: ResidualLesson,
     positions: IntArray,
     inclusion: FloatArray,
-    config: ResidualConfig,
+    draws: int,
     rng: np.random.Generator,
 ) -> SampledRows:
+    """The rows with negatives drawn for all of them; ``inclusion`` (N,) as of `log_inclusion`."""
     ground, calibration = lesson.ground, lesson.calibration
-    if config.negatives < len(ground.pool):
-        negatives = distinct(ground.pool.sample(config.negatives, rng))
+    if draws < len(ground.pool):
+        negatives = distinct(ground.pool.sample(draws, rng))
         correction = inclusion[negatives]
     else:
         negatives = np.arange(len(ground.pool))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lorabank.numerics.ranges import spread
+from lorabank.turns import unhurried
 from lorabank.types.arrays import BoolArray, FloatArray, IntArray
 from lorabank.types.feedback import Feedback
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+# Arrays that are joined in one call.
+_BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,23 +85,24 @@ def collect_rows(snapshot: Mapping[str, Sequence[Feedback]], objective: str) -> 
     usable = _usable_contrastive if objective == "contrastive" else _usable_mse
     parts = [
         (key, feedback)
-        for key in sorted(snapshot)
+        for key in unhurried(sorted(snapshot))
         for feedback in snapshot[key]
         if usable(feedback)
     ]
     if not parts:
         return None
-    keys = tuple(dict.fromkeys(key for key, _ in parts))
+    keys = tuple(dict.fromkeys(key for key, _ in unhurried(parts)))
     number = {key: i for i, key in enumerate(keys)}
-    user = np.concatenate([np.full(len(f), number[key], np.int64) for key, f in parts])
     batches = [feedback for _, feedback in parts]
+    owners = [number[key] for key, _ in unhurried(parts)]
+    user = np.repeat(owners, [len(f) for f in unhurried(batches)])
     mse = objective == "mse"
     return Rows(
-        x=np.concatenate([f.x for f in batches]),
-        target=np.concatenate([_mse_target(f) for f in batches]) if mse else None,
-        items=None if mse else np.concatenate([f.items for f in batches if f.items is not None]),
-        reward=np.concatenate([_reward(f) for f in batches]),
-        weight=np.concatenate([_weight(f, mse) for f in batches]),
+        x=_joined(f.x for f in batches),
+        target=_joined(_mse_target(f) for f in batches) if mse else None,
+        items=None if mse else _joined(f.items for f in batches if f.items is not None),
+        reward=_joined(_reward(f) for f in batches),
+        weight=_joined(_weight(f, mse) for f in batches),
         user=user,
         keys=keys,
         first=np.searchsorted(user, np.arange(len(keys) + 1)),
@@ -107,7 +115,7 @@ def split_users(keys: Sequence[str], held_out: float) -> Split:
     A share ``held_out`` of the users is held out, one half to stop by and one to prove on.
     """
     # The last digits: the first ones choose the holdout of hints.
-    position = np.array([int(key[-8:], 16) / 2**32 for key in keys])
+    position = np.array([int(key[-8:], 16) / 2**32 for key in unhurried(keys)])
     stop = position < held_out / 2
     proof = (position >= held_out / 2) & (position < held_out)
     return Split(~(stop | proof), stop, proof)
@@ -116,7 +124,14 @@ def split_users(keys: Sequence[str], held_out: float) -> Split:
 def members(keys: Sequence[str], group: Collection[str]) -> BoolArray:
     """(users,) whether each is in the group."""
     chosen = frozenset(group)
-    return np.array([key in chosen for key in keys], np.bool_)
+    return np.array([key in chosen for key in unhurried(keys)], np.bool_)
+
+
+def _joined(arrays: Iterable[NDArray[Scalar]]) -> NDArray[Scalar]:
+    """All rows, by way of blocks: numpy keeps the interpreter's lock for a whole list of arrays."""
+    found = list(unhurried(arrays))
+    starts = unhurried(range(0, len(found), _BLOCK), 1)
+    return np.concatenate([np.concatenate(found[i : i + _BLOCK]) for i in starts])
 
 
 def _usable_contrastive(feedback: Feedback) -> bool:

@@ -77,7 +77,11 @@ class PopulationScorer:
         found = self.population.expert(expert)
         similarity = self._similarity(found, Y, candidates) if found.tau else None
         near = self._neighbours(recent, candidates) if found.neighbour_weight else None
-        return self._combine(found, similarity, near, len(Y), candidates)
+        logits = self._combine(found, similarity, near, len(Y), candidates)
+        if found.transition_weight:
+            follows = self.following(recent, candidates, residuals=found.residuals)
+            logits += np.float32(found.transition_weight) * follows
+        return logits
 
     def all_logits(
         self, X: FloatArray, recent: IntArray, candidates: IntArray | None = None
@@ -93,14 +97,44 @@ class PopulationScorer:
         outputs: dict[str | None, FloatArray] = {}
         similarities: dict[tuple[str | None, bool], FloatArray] = {}
         parts = []
+        follows: dict[bool, FloatArray] = {}
         for expert in experts:
             key = (expert.adapter, expert.residuals)
             if expert.tau and key not in similarities:
                 if expert.adapter not in outputs:
                     outputs[expert.adapter] = self._output(expert.adapter, X)
                 similarities[key] = self._similarity(expert, outputs[expert.adapter], candidates)
-            parts.append(self._combine(expert, similarities.get(key), near, len(X), candidates))
+            part = self._combine(expert, similarities.get(key), near, len(X), candidates)
+            if expert.transition_weight:
+                with_v = expert.residuals
+                if with_v not in follows:
+                    follows[with_v] = self.following(recent, candidates, residuals=with_v)
+                part += np.float32(expert.transition_weight) * follows[with_v]
+            parts.append(part)
         return np.stack(parts)
+
+    def following(
+        self, recent: IntArray, candidates: IntArray | None, *, residuals: bool
+    ) -> FloatArray:
+        """``<c, e_j + v_j>``, or ``<c, e_j>`` without residuals, float32 (n, m); see `Transitions`.
+
+        The population must have transitions.
+        """
+        transitions = self.population.transitions
+        assert transitions is not None
+        vectors = self._vectors if residuals else self.pool.vectors
+        found: FloatArray = transitions.contexts(recent) @ _chosen(vectors, candidates).T
+        return found
+
+    def tilt(self, recent: IntArray, candidates: IntArray | None = None) -> FloatArray | None:
+        """What rankings add to log probabilities, float32 (n, m); None where that is nothing.
+
+        Args:
+            recent, candidates: as for `logits`.
+        """
+        if not self.population.tilt:
+            return None
+        return np.float32(self.population.tilt) * self._neighbours(recent, candidates)
 
     def _output(self, adapter: str | None, X: FloatArray) -> FloatArray:
         if adapter is None:

@@ -16,6 +16,7 @@ from lorabank.numerics.contrastive import Calibration, log_sum_exp
 from lorabank.numerics.lora import Matrices, forward
 from lorabank.numerics.mse import MseBatch
 from lorabank.population.rows import Rows
+from lorabank.turns import give_way
 from lorabank.types.arrays import AnyFloatArray, BoolArray, FloatArray, IntArray
 from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool
@@ -145,6 +146,7 @@ class ContrastiveTask:
 
     def _scored(self, m: Matrices | None, positions: IntArray) -> Iterator[ScoredEvents]:
         for start in range(0, len(positions), CHUNK):
+            give_way()
             yield self._scored_chunk(m, positions[start : start + CHUNK])
 
     def _scored_chunk(self, m: Matrices | None, positions: IntArray) -> ScoredEvents:

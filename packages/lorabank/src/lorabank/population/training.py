@@ -12,6 +12,7 @@ from lorabank.numerics.adam import Adam, cosine_rate
 from lorabank.numerics.clipping import clip_jointly
 from lorabank.numerics.lora import Matrices
 from lorabank.population.tasks import Task
+from lorabank.turns import give_way
 from lorabank.types.arrays import IntArray
 
 # Far above any healthy gradient: it only keeps one odd minibatch from wrecking Adam's moments.
@@ -46,6 +47,7 @@ def fit_epochs(
         order = rng.permutation(positions)
         for begin in range(0, len(order), config.batch):
             check()
+            give_way()
             batch = task.minibatch(order[begin : begin + config.batch], rng)
             _, dA, dB = batch.gradient(m)
             clip_jointly(dA, dB, CLIP)

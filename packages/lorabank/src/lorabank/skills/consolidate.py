@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lorabank.skills.grouping import EVERYONE, Group, group_users
 from lorabank.statistics import arm_effects, choose_hints, clustered_means
+from lorabank.turns import unhurried
 from lorabank.types.hyperparameters import DEFAULTS, Hyperparameters
 from lorabank.types.pattern import OBJECTIVES, Outcome, Pattern
 from lorabank.types.skill import ConsolidationCriteria, Evidence, Skill
@@ -56,7 +57,9 @@ def consolidate(
     """
     parts = [part for part in _parts(patterns, criteria, now) if _is_enough(part, criteria)]
     level = 1.0 - (1.0 - criteria.confidence) / max(len(parts), 1)
-    return tuple(_skill(part, space, namespace, criteria, level, now) for part in parts)
+    return tuple(
+        _skill(part, space, namespace, criteria, level, now) for part in unhurried(parts, 1)
+    )
 
 
 def skill_id(objective: str, group: str) -> str:
@@ -69,7 +72,7 @@ def _parts(
 ) -> Iterable[_Part]:
     by_objective: defaultdict[str, dict[str, list[tuple[Pattern, Outcome]]]]
     by_objective = defaultdict(lambda: defaultdict(list))
-    for pattern in patterns:
+    for pattern in unhurried(patterns):
         if pattern.outcome is not None and pattern.created_at >= now - criteria.look_back:
             by_user = by_objective[pattern.objective]
             by_user[pattern.user_key].append((pattern, pattern.outcome))
@@ -77,10 +80,12 @@ def _parts(
         episodes = by_objective.get(objective)
         if episodes:
             users = sorted(episodes)
-            contexts = np.stack([_mean_context(episodes[user]) for user in users])
+            contexts = np.stack([_mean_context(episodes[user]) for user in unhurried(users)])
             for group in group_users(contexts, criteria.max_groups, criteria.min_users):
                 names = [users[member] for member in group.members]
-                yield _Part(objective, group, names, [e for n in names for e in episodes[n]])
+                yield _Part(
+                    objective, group, names, [e for n in unhurried(names) for e in episodes[n]]
+                )
 
 
 def _mean_context(episodes: Sequence[tuple[Pattern, Outcome]]) -> NDArray[np.float64]:
@@ -107,7 +112,7 @@ def _skill(
 ) -> Skill:
     objective, group, users, episodes = part
     evidence = _evidence(part, level)
-    patterns = [pattern for pattern, _ in episodes]
+    patterns = [pattern for pattern, _ in unhurried(episodes)]
     defaults = _usual_defaults(patterns)
     effects = arm_effects(patterns, defaults, confidence=level)
     everyone = group.name == EVERYONE
@@ -130,17 +135,17 @@ def _skill(
 
 
 def _evidence(part: _Part, level: float) -> Evidence:
-    gains = np.clip([o.gain for _, o in part.episodes], -GAIN_LIMIT, GAIN_LIMIT)
+    gains = np.clip([o.gain for _, o in unhurried(part.episodes)], -GAIN_LIMIT, GAIN_LIMIT)
     number = {user: position for position, user in enumerate(part.users)}
-    users = [number[pattern.user_key] for pattern, _ in part.episodes]
+    users = [number[pattern.user_key] for pattern, _ in unhurried(part.episodes)]
     means = clustered_means(gains, np.zeros(len(gains)), users, group_count=1)
     lower, upper = means.interval(0, level)
     return Evidence(float(means.mean[0]), lower, upper, len(part.users), len(part.episodes))
 
 
 def _reaches(episodes: Sequence[tuple[Pattern, Outcome]], criteria: ConsolidationCriteria) -> bool:
-    successes = float(np.mean([outcome.success for _, outcome in episodes]))
-    reward = float(np.mean([outcome.reward for _, outcome in episodes]))
+    successes = float(np.mean([outcome.success for _, outcome in unhurried(episodes)]))
+    reward = float(np.mean([outcome.reward for _, outcome in unhurried(episodes)]))
     return (criteria.min_success_rate is None or successes >= criteria.min_success_rate) and (
         criteria.min_reward is None or reward >= criteria.min_reward
     )
@@ -148,5 +153,5 @@ def _reaches(episodes: Sequence[tuple[Pattern, Outcome]], criteria: Consolidatio
 
 def _usual_defaults(patterns: Sequence[Pattern]) -> Hyperparameters:
     """The settings around which most trials ran."""
-    usual = Counter(p.trial.defaults for p in patterns if p.trial is not None)
+    usual = Counter(p.trial.defaults for p in unhurried(patterns) if p.trial is not None)
     return max(usual, key=lambda settings: (usual[settings], repr(settings)), default=DEFAULTS)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabank.numerics.ranges import distinct
+from lorabank.turns import unhurried
 from lorabank.types.arrays import IntArray
 
 EVERYONE = "everyone"
@@ -53,7 +55,7 @@ def group_users(contexts: NDArray[np.float64], max_groups: int, min_users: int) 
     if count < 2:
         return groups
     labels = _dissolve_small(contexts, _best_clusters(contexts, count), min_users)
-    found = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    found = [np.flatnonzero(labels == label) for label in distinct(labels)]
     if len(found) < 2:
         return groups
     found.sort(key=lambda members: (-len(members), int(members[0])))
@@ -78,7 +80,7 @@ def _clusters(
 ) -> tuple[IntArray, float]:
     """Labels, and the total similarity that they reach."""
     labels = np.full(len(contexts), -1)
-    for _ in range(_ROUNDS):
+    for _ in unhurried(range(_ROUNDS), 1):
         similarity = contexts @ centroids.T
         new = similarity.argmax(axis=1)
         if np.array_equal(new, labels):

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lorabank.turns import unhurried
 from lorabank.types.checks import check_number, check_positive
 
 # Shares of the largest bet that can't lose everything at once; small ones serve small effects.
@@ -127,7 +128,7 @@ def _refuted(
     low, high = [0] * rows, [_GRID] * rows
     at, slope = _first_guesses(shares, threshold)
     before: list[tuple[int, float]] = [(-1, 0.0)] * rows
-    for look in itertools.count(1):
+    for look in unhurried(itertools.count(1), 1):
         wealth = _mixed(_final(shares, np.array(at) / _GRID, stretches)) - threshold
         for row, value in enumerate(wealth.tolist()):
             place, (last, last_value) = at[row], before[row]

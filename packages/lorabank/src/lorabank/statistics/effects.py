@@ -26,6 +26,7 @@ from lorabank.statistics.betting import (
     confidence_sequences,
 )
 from lorabank.statistics.clusters import ClusteredMeans, clustered_means
+from lorabank.turns import unhurried
 from lorabank.types.arrays import BoolArray, IntArray
 from lorabank.types.hyperparameters import Hyperparameters
 from lorabank.types.pattern import Pattern
@@ -109,7 +110,7 @@ def effects_of(
     bounds = _bounds_of_all(table, firsts, alpha, half_life)
     effects = [
         _effect(table, means, arm, firsts[arm], bounds[arm], confidence, half_life)
-        for arm in looked_at
+        for arm in unhurried(looked_at, 1)
     ]
     return tuple(sorted(effects, key=lambda e: (-e.lower, e.parameter, e.factor)))
 

@@ -29,7 +29,10 @@ from lorabank.types.pattern import Pattern
 
 
 class MemoryAdapterStore:
-    """An `AdapterStore` of dictionaries. Belongs to one event loop; nothing here awaits."""
+    """An `AdapterStore` of dictionaries. Belongs to one event loop.
+
+    Nothing here awaits, but for reading the whole replay.
+    """
 
     def __init__(self, replay: ReplayConfig | None = None) -> None:
         self._adapters: dict[str, Stored] = {}
@@ -103,7 +106,7 @@ class MemoryAdapterStore:
     async def experiences(self, now: float) -> Mapping[str, Sequence[Feedback]]:
         """See `AdapterStore.experiences`."""
         self._require_open()
-        return self._replay.snapshot(now)
+        return await self._replay.snapshot(now)
 
     async def put_population(self, namespace: str, population: PopulationRecord) -> PopulationState:
         """See `AdapterStore.put_population`."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabank.turns import unhurried
 from lorabank.types.arrays import Float64Array, IntArray
 from lorabank.types.hyperparameters import Hyperparameters
 from lorabank.types.pattern import Pattern, TrialOutcome
@@ -106,9 +107,9 @@ class TrialWriter:
 
     def write(self, patterns: Iterable[Pattern]) -> Trials:
         """Columns of those patterns that have a trial, in their order."""
-        found = [(p, p.trial) for p in patterns if p.trial is not None]
-        arms = [arm for _, trial in found for arm in trial.arms]
-        facts = np.array([self._facts(p, trial) for p, trial in found], FACTS)
+        found = [(p, p.trial) for p in unhurried(patterns) if p.trial is not None]
+        arms = [arm for _, trial in unhurried(found) for arm in trial.arms]
+        facts = np.array([self._facts(p, trial) for p, trial in unhurried(found)], FACTS)
         arm = np.array([self._choice((a.parameter, a.factor)) for a in arms], np.int64)
         loss = np.array([a.loss for a in arms], np.float64)
         ids = [pattern.id for pattern, _ in found]

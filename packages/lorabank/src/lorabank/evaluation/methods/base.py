@@ -51,6 +51,10 @@ class Served(Protocol):
         """Logits of a log's events; seen items need not be left out."""
         ...
 
+    def tilt(self, view: View) -> Scores | None:
+        """What the order of items adds to the logits; None where it is that of the logits."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibrated:
@@ -72,6 +76,9 @@ class Calibrated:
     def bytes_per_user(self) -> float:
         """Of the model."""
         return self.model.bytes_per_user
+
+    def tilt(self, view: View) -> None:
+        """None."""
 
     def logits(self, view: View) -> Scores:
         """Of every item, float32."""

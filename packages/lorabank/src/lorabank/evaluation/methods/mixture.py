@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from lorabank.adapter import Adapter
 from lorabank.config import EngineConfig, EwcConfig
 from lorabank.engine.starting import identity_adapter
 from lorabank.evaluation.ground import Ground
+from lorabank.evaluation.measures.events import measure
 from lorabank.evaluation.methods.base import Scores
 from lorabank.evaluation.views import View
 from lorabank.experts import BoundExperts
@@ -28,8 +29,11 @@ from lorabank.types.space import EmbeddingSpace
 OWN_RANK = 8
 # Users here have tens of events, not thousands: the anchor that EWC holds on to moves as often.
 ANCHOR_EVERY = 40
-# An adapter that starts from a prior is near its goal; see `Hyperparameters`.
-ONLINE = Hyperparameters(learning_rate=0.05, ewc_strength=1e-3)
+ONLINE = Hyperparameters(ewc_strength=1e-3)
+# Of the own chain; an adapter that stands on a prior is near its goal.
+RATES = (0.05, 0.2, 0.8)
+# Whom the rate is chosen on.
+RATE_USERS = 60
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,10 +78,23 @@ class Mixed:
 
         return logits
 
-    def own_outputs(self, view: View) -> FloatArray:
-        """(n, dim) of each user's own chain, learned from that user's earlier batches alone."""
-        outputs = np.empty_like(view.events.x)
-        for number in np.unique(view.events.user).tolist():
+    def tilt(self, view: View) -> Scores | None:
+        """As the library's `rank` leans; see `Population.tilt`."""
+        if not self.experts.population.tilt:
+            return None
+
+        def tilt(rows: IntArray) -> FloatArray:
+            found = self.experts.scorer.tilt(view.recent[rows])
+            assert found is not None
+            return found
+
+        return tilt
+
+    def own_outputs(self, view: View, most: int | None = None) -> FloatArray:
+        """(n, dim) of each user's own chain, learned from that user's earlier batches alone; zero
+        for all but the first ``most`` users."""
+        outputs = np.zeros_like(view.events.x)
+        for number in np.unique(view.events.user)[:most].tolist():
             rows = np.flatnonzero(view.events.user == number)
             for part, adapter in self.states(view, self.new_adapter(), rows):
                 outputs[part] = adapter.transform(self.experts.base_output(view.events.x[part]))
@@ -154,5 +171,28 @@ def fit_mixture(ground: Ground, population: Population) -> Mixed:
         ewc=EwcConfig(anchor_every=ANCHOR_EVERY),
     )
     experts = BoundExperts(population, ground.pool, config.mixture)
-    kept = {expert.name: expert.gain for expert in population.experts}
-    return Mixed(experts, config, ground.settings.batch, kept)
+    mixed = [
+        Mixed(
+            experts,
+            replace(config, defaults=replace(ONLINE, learning_rate=rate)),
+            ground.settings.batch,
+            {e.name: e.gain for e in population.experts}
+            | {"own.learning_rate": rate, "tilt": population.tilt},
+        )
+        for rate in RATES
+    ]
+    return min(mixed, key=lambda candidate: _own_loss(candidate, ground))
+
+
+def _own_loss(mixed: Mixed, ground: Ground) -> float:
+    """Mean NLL of the own chain by itself, on some events of a few of the choose users."""
+    view, rows = ground.choose, ground.calibrate_rows
+    own = mixed.own_outputs(view, RATE_USERS)
+    rows = rows[own[rows].any(axis=1)]
+    name = mixed.experts.base_expert.name
+
+    def logits(part: IntArray) -> FloatArray:
+        return mixed.experts.scorer.logits(name, own[part], view.recent[part])
+
+    losses = measure(view, logits, rows).nll
+    return float(np.average(losses, weights=ground.weights(rows)))

@@ -21,7 +21,7 @@ from lorabank.population import (
     SharedAdapter,
     fit_population,
 )
-from lorabank.population.model import GROUP_PREFIX, IDENTITY, SHARED
+from lorabank.population.model import IDENTITY, POPULARITY, SHARED
 from lorabank.skills.grouping import EVERYONE, group_users
 from lorabank.types.arrays import FloatArray, IntArray
 from lorabank.types.space import EmbeddingSpace
@@ -151,29 +151,15 @@ def shuffled_items(ground: Ground) -> IntArray:
     return ground.rng(3).permutation(items)
 
 
-def only(population: Population, *, residuals: bool, neighbours: bool, groups: bool) -> Population:
-    """The same population with some of its experts."""
-    kept = tuple(
-        expert
-        for expert in population.experts
-        if expert.name in (IDENTITY, SHARED)
-        or (
-            (residuals or not expert.residuals)
-            and (neighbours or not expert.neighbour_weight)
-            and (groups or not expert.name.startswith(GROUP_PREFIX))
-        )
-    )
-    return replace(population, experts=kept)
-
-
 def beside(shared: Population, other: Population) -> Population:
-    """The shared expert of one population, with all that another one learned beside its own."""
+    """Popularity and the shared expert of one population, with all that another one learned."""
     adapters = tuple(replace(a, name=f"other {a.name}") for a in other.adapters)
     experts = tuple(
         replace(e, name=f"other {e.name}", adapter=e.adapter and f"other {e.adapter}")
-        for e in other.experts[1:]
+        for e in other.experts
+        if e.name not in (IDENTITY, POPULARITY)
     )
-    own = tuple(e for e in shared.experts if e.name in (IDENTITY, SHARED))
+    own = tuple(e for e in shared.experts if e.name in (IDENTITY, POPULARITY, SHARED))
     return replace(
         other,
         adapters=(*(a for a in shared.adapters if a.name == SHARED), *adapters),

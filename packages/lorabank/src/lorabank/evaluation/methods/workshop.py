@@ -7,7 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from lorabank.config import NeighbourConfig, PopulationConfig, PriorConfig, ResidualConfig
+from lorabank.config import (
+    NeighbourConfig,
+    PopulationConfig,
+    PriorConfig,
+    ResidualConfig,
+    TransitionConfig,
+)
 from lorabank.evaluation.ground import Ground
 from lorabank.evaluation.methods.base import Calibrated
 from lorabank.evaluation.methods.history import fit_identity
@@ -97,6 +103,7 @@ class Workshop:
             config,
             residuals=ResidualConfig(enabled=False),
             neighbours=NeighbourConfig(enabled=False),
+            transitions=TransitionConfig(enabled=False),
         )
         groups = {
             **{f"similar-{k}": v for k, v in similar_groups(self.ground).items()},

@@ -24,6 +24,8 @@ PAIRS = (
     ("random_hints", "user_default"),
     ("residuals", "shared"),
     ("shuffled_bank", "shared"),
+    ("shuffled_bank", "skills"),
+    ("random_hints", "user_sgd"),
 )
 
 

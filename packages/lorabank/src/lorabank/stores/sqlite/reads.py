@@ -14,6 +14,7 @@ from lorabank.stores.base import (
     Stored,
     StoredPopulation,
 )
+from lorabank.turns import unhurried
 from lorabank.types.feedback import Feedback
 from lorabank.types.pattern import Pattern
 
@@ -45,7 +46,9 @@ def read_queue(db: sqlite3.Connection, limit: int) -> list[QueuedEpisode]:
         "SELECT number, body FROM episodes WHERE dead IS NULL ORDER BY number LIMIT ?",
         (min(limit, MOST),),
     )
-    return [QueuedEpisode(number, decode(Pattern, "pattern", body)) for number, body in rows]
+    return [
+        QueuedEpisode(number, decode(Pattern, "pattern", body)) for number, body in unhurried(rows)
+    ]
 
 
 def read_experiences(
@@ -58,7 +61,9 @@ def read_experiences(
         "ORDER BY user_key, number LIMIT ?",
         (*after, since, PAGE),
     )
-    return [(key, number, decode(Feedback, "feedback", body)) for key, number, body in rows]
+    return [
+        (key, number, decode(Feedback, "feedback", body)) for key, number, body in unhurried(rows)
+    ]
 
 
 def read_population_state(db: sqlite3.Connection, namespace: str) -> PopulationState | None:

@@ -32,6 +32,7 @@ from lorabank.stores.sqlite.faults import translated
 from lorabank.stores.sqlite.records import change_record
 from lorabank.stores.sqlite.schema import connect, create_or_check
 from lorabank.stores.sqlite.writer import CLOSED, Write, Writer
+from lorabank.turns import in_worker
 from lorabank.types.checks import check_count, check_text
 from lorabank.types.feedback import Feedback
 
@@ -209,7 +210,7 @@ class SqliteAdapterStore:
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:
             raise StoreClosedError(CLOSED)
-        return await anyio.to_thread.run_sync(self._read_now, read, limiter=self._thread)
+        return await in_worker(self._read_now, read, limiter=self._thread)
 
     def _read_now(self, read: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:

@@ -1,0 +1,128 @@
+"""Long work leaves the event loop its turns: worker threads rest, loops over many give way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import anyio
+import anyio.lowlevel
+import numpy as np
+import pytest
+from tests.engine.people import People
+
+from lorabank import ConsolidationCriteria, ReplayConfig, turns
+from lorabank import LoRAPersonalizationEngine as Engine
+from lorabank.population.tasks import ContrastiveTask, MseTask
+from lorabank.replay import ExperienceReplay
+from lorabank.turns import give_way, in_worker, unhurried
+from lorabank.types.feedback import Feedback
+
+
+class Watch:
+    """A clock that moves by hand, and the threads that rested."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.rested: list[int] = []
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert 0 < seconds < 1e-3
+        self.rested.append(threading.get_ident())
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    watch = Watch()
+    monkeypatch.setattr(turns, "perf_counter", watch.perf_counter)
+    monkeypatch.setattr(turns.time, "sleep", watch.sleep)
+    yield watch
+    monkeypatch.undo()
+
+
+def work(watch: Watch, steps: int, seconds: float) -> None:
+    for _ in range(steps):
+        watch.now += seconds
+        give_way()
+
+
+async def test_a_worker_rests_once_per_stretch(watch: Watch) -> None:
+    threads = anyio.CapacityLimiter(1)
+    await in_worker(work, watch, 10, 1.01 * turns.STRETCH, limiter=threads)
+    assert len(watch.rested) == 10
+    assert threading.get_ident() not in watch.rested
+    await in_worker(work, watch, 100, 0.26 * turns.STRETCH, limiter=threads)
+    assert len(watch.rested) == 10 + 25
+
+
+async def test_only_a_worker_rests(watch: Watch) -> None:
+    work(watch, 10, 1.0)
+    await anyio.to_thread.run_sync(work, watch, 10, 1.0)
+    assert watch.rested == [], "neither the loop's own thread nor somebody else's"
+    failing = anyio.CapacityLimiter(1)
+    with pytest.raises(ZeroDivisionError):
+        await in_worker(lambda: 1 // 0, limiter=failing)
+    await anyio.to_thread.run_sync(work, watch, 10, 1.0, limiter=failing)
+    assert watch.rested == [], "and a worker's thread is anybody's when its work is over"
+
+
+async def test_items_come_unhurried_and_whole(watch: Watch) -> None:
+    def take() -> list[int]:
+        found = []
+        for item in unhurried(range(100), few=10):
+            watch.now += turns.STRETCH
+            found.append(item)
+        return found
+
+    assert await in_worker(take, limiter=anyio.CapacityLimiter(1)) == list(range(100))
+    assert len(watch.rested) == 9, "before each few but the first"
+    assert list(unhurried([])) == []
+
+
+@pytest.mark.parametrize("objective", ["mse", "contrastive"])
+async def test_consolidation_looks_at_no_row_on_the_loop(
+    objective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[int] = set()
+    task = MseTask if objective == "mse" else ContrastiveTask
+    judged = task.judged.fget
+    assert judged is not None
+
+    def noting(self: object) -> np.ndarray:
+        seen.add(threading.get_ident())
+        return judged(self)
+
+    monkeypatch.setattr(task, "judged", property(noting))
+    people = People(objective)
+    async with Engine(people.config(), "memory://", items=people.items) as engine:
+        await people.live(engine)
+        report = await engine.consolidate_adaptation_patterns(ConsolidationCriteria(max_groups=0))
+    assert report.groups[0].kept
+    assert seen
+    assert threading.get_ident() not in seen
+
+
+async def test_a_large_replay_is_read_by_and_by() -> None:
+    replay, ticks = ExperienceReplay(ReplayConfig()), 0
+    x = np.ones((1, 2), np.float32)
+    for number in range(5_000):
+        replay.add(f"user {number % 2_000}", Feedback(x, x), now=0.0)
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await anyio.lowlevel.checkpoint()
+            ticks += 1
+            replay.forget(f"user {1_900 + ticks}")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tick)
+        await anyio.lowlevel.checkpoint()
+        found = await replay.snapshot(0.0)
+        tasks.cancel_scope.cancel()
+    assert ticks >= 3
+    assert sum(map(len, found.values())) >= 5_000 - 3 * (ticks + 1)
+    assert f"user {1_900 + ticks}" not in found, "who was forgotten meanwhile is not in it"
