@@ -151,8 +151,10 @@ def _effect(
 def _first_trials(table: _Table, arm: int) -> IntArray:
     """The row of each user's first trial of an arm, in the order of time."""
     rows = np.flatnonzero(table.arm == arm)
-    _, first = np.unique(table.user[rows], return_index=True)
-    firsts: IntArray = rows[np.sort(first)]
+    users, places = table.user[rows], np.arange(len(rows))
+    first = np.empty(int(users.max(initial=-1)) + 1, np.int64)
+    first[users[::-1]] = places[::-1]  # of several for one user the last written stays: the first
+    firsts: IntArray = rows[first[users] == places]
     return firsts
 
 
