@@ -9,7 +9,9 @@ import pytest
 from tests.population.test_model import DIM, POOL, N, small
 
 from lorabank import InvalidInputError, ItemPool
-from lorabank.population import PopulationScorer, Transitions
+from lorabank.config import MixtureConfig
+from lorabank.experts import BoundExperts
+from lorabank.population import Expert, PopulationScorer, Transitions
 
 RNG = np.random.default_rng(3)
 X = RNG.standard_normal((5, DIM)).astype(np.float32)
@@ -88,6 +90,26 @@ def test_a_pool_that_does_not_fit_is_refused() -> None:
         PopulationScorer(small(), ItemPool(POOL.vectors[:-1]))
     with pytest.raises(InvalidInputError, match="expert"):
         PopulationScorer(small(), POOL).transform("nobody", X)
+
+
+@pytest.mark.parametrize("candidates", [None, np.array([1, 4, 8])])
+@pytest.mark.parametrize("base", ["shared+transitions", "group:g", "shared"])
+def test_bound_experts_say_what_the_scorer_says(base: str, candidates: np.ndarray | None) -> None:
+    """Whatever the user's own chain stands on, and without similarities altogether."""
+    population = small()
+    blind = replace(population.expert("group:g"), name="blind", tau=0.0)
+    named = [replace(e, gain=float(e.name == base)) for e in population.experts]
+    for experts in ((*named, blind), (named[0], blind), (blind_identity(named[0]), blind)):
+        bound = BoundExperts(replace(population, experts=experts), POOL, MixtureConfig())
+        scores = bound.score(X, RECENT, candidates)
+        expected = bound.scorer.all_logits(X, RECENT, candidates)
+        np.testing.assert_allclose(scores.logits, expected, rtol=1e-4, atol=1e-4)
+        own = scores.offset + bound.base_tau * scores.X @ scores.vectors.T
+        np.testing.assert_allclose(own, expected[bound.base], rtol=1e-4, atol=1e-4)
+
+
+def blind_identity(identity: Expert) -> Expert:
+    return replace(identity, tau=0.0)
 
 
 def test_rankings_lean_towards_neighbours_as_far_as_was_chosen() -> None:

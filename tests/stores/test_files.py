@@ -12,7 +12,7 @@ import pytest
 from lorabank.config import ReplayConfig
 from lorabank.errors import CodecError, StoreClosedError, StoreError, StoreUnavailableError
 from lorabank.stores import AdapterStore, PopulationRecord, open_adapter_store
-from lorabank.stores.sqlite import schema
+from lorabank.stores.sqlite import checkpoints, schema
 from lorabank.types.space import EmbeddingSpace
 from lorabank_conformance.adapters.base import Adapters, key_of
 from lorabank_conformance.samples import Samples
@@ -40,6 +40,21 @@ async def look(store: AdapterStore) -> int:
     assert sorted(e.pattern.id for e in await store.queued(1000)) == USERS
     assert len(await store.experiences(0.0)) == len(USERS)
     return len(USERS)
+
+
+async def test_the_log_begins_anew_beside_the_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each commit writes some pages; all of them together would make the log ten times as long."""
+    monkeypatch.setattr(checkpoints, "EVERY", 10)
+    path, log = tmp_path / "app.db", tmp_path / "app.db-wal"
+    commits = 300
+    async with open_adapter_store(url(path)) as store:
+        for i in range(commits):
+            await store.commit(BUILD.change(f"user{i}", i, seen=2))
+        assert log.stat().st_size < commits * 4096
+    async with open_adapter_store(url(path)) as store:
+        assert (await store.counts()).adapters == commits
 
 
 async def test_a_truncated_file_is_refused(tmp_path: Path) -> None:

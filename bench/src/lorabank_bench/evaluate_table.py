@@ -12,6 +12,9 @@ from typing import Any
 
 from lorabank.evaluation.report.words import percent
 
+# None: it was not run, or nothing can be said.
+VERDICTS = {True: "reached", False: "**not reached**", None: ""}
+
 
 def main() -> None:
     """Read one JSON object from stdin, print Markdown."""
@@ -47,7 +50,7 @@ def _marks(report: Mapping[str, Any]) -> Iterator[str]:
     yield "| mark | wanted | found | |"
     yield "|---|---|---|---|"
     for mark in report["marks"]:
-        verdict = "reached" if mark["reached"] else "**not reached**"
+        verdict = VERDICTS[mark["reached"]]
         yield f"| {mark['name']} | {mark['wanted']} | {mark['found']} | {verdict} |"
 
 

@@ -44,7 +44,7 @@ class BoundExperts:
         self._adapters = list(dict.fromkeys(expert.adapter for expert in self.experts))
         # Whether residuals are seen, as some expert sees the items.
         self._views = sorted(
-            {expert.residuals for expert in self.experts if expert.tau}
+            {expert.residuals for expert in self.experts if expert.tau or expert.transition_weight}
             | {self.base_expert.residuals}
         )
         self._constant = self._constants()

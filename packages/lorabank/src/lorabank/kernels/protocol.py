@@ -9,6 +9,8 @@ Laws that hold for every kernel (``tests/kernels`` proves them):
 - Results agree with float64 arithmetic as float32 sums can; a kernel does not change the process's
   floating-point mode, and holds no state.
 - A, B and what is in slabs is finite. X, T and weights may hold anything.
+- `mse_loss` may be given an A and B that are not: then its sums are not finite either, so a loss
+  that is finite proves that the matrices are.
 """
 
 from __future__ import annotations
