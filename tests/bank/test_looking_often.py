@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from lorabank.strategy import EVIDENCE_LIMIT, learn
 from lorabank.types.hyperparameters import Hints, Hyperparameters
 from lorabank.types.pattern import ArmOutcome, Match, Pattern, TrialOutcome
 from lorabank.types.strategy import ArmEffect, Strategy
+from lorabank.types.trials import Trials
 
 DEFAULTS = Hyperparameters(learning_rate=0.05)
 ARMS = [
@@ -63,9 +65,13 @@ def evidence(
     return found
 
 
+def learned(found: Sequence[Match], defaults: Hyperparameters, **options: float) -> Strategy:
+    return learn((), Trials.of(match.pattern for match in found), defaults, **options)
+
+
 def looks(found: list[Match], every: int) -> list[Strategy]:
     """What is advised as the evidence grows."""
-    return [learn((), found[:n], DEFAULTS) for n in range(every, len(found) + 1, every)]
+    return [learned(found[:n], DEFAULTS) for n in range(every, len(found) + 1, every)]
 
 
 def test_without_an_effect_hardly_any_run_ever_hints_in_all_its_looks() -> None:
@@ -104,7 +110,7 @@ def test_without_an_effect_no_neighbourhood_hints_either() -> None:
             asker = str(rng.choice(list(place)))
             order = np.argsort(-contexts[:n] @ place[asker]).tolist()
             others = [found[i] for i in order if found[i].pattern.user_key != asker]
-            if learn((), others[:EVIDENCE_LIMIT], DEFAULTS).hints != Hints():
+            if learned(others[:EVIDENCE_LIMIT], DEFAULTS).hints != Hints():
                 ever += 1
                 break
     assert ever / runs <= 0.05
@@ -130,7 +136,7 @@ def test_what_one_fold_chooses_is_estimated_on_the_other() -> None:
     """Eight equally good arms: the best looks better than it is, but not on the other fold."""
     rng, best, confirmed = np.random.default_rng(24), [], []
     for _ in range(25):
-        strategy = learn((), evidence(rng, 300, helps=0.02, every=True), DEFAULTS)
+        strategy = learned(evidence(rng, 300, helps=0.02, every=True), DEFAULTS)
         best.append(strategy.effects[0].mean)
         hinted = [e for e in strategy.effects if strategy.hints.reasons[0].startswith(named(e))]
         assert hinted[0].confirmed is not None
@@ -163,6 +169,6 @@ def test_old_evidence_weighs_less_in_the_mean_and_in_n_eff() -> None:
 def test_a_hint_is_taken_back_when_the_effect_is_gone() -> None:
     rng = np.random.default_rng(26)
     old, new = evidence(rng, 60, helps=0.08), evidence(rng, 60, start=360 * DAY)
-    assert learn((), old, DEFAULTS).hints.learning_rate is not None
-    assert learn((), [*old, *new], DEFAULTS).hints == Hints()
-    assert learn((), [*old, *new], DEFAULTS, half_life=1e6 * DAY).hints.learning_rate is not None
+    assert learned(old, DEFAULTS).hints.learning_rate is not None
+    assert learned([*old, *new], DEFAULTS).hints == Hints()
+    assert learned([*old, *new], DEFAULTS, half_life=1e6 * DAY).hints.learning_rate is not None

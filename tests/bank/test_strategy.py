@@ -23,6 +23,7 @@ from lorabank.types.hyperparameters import Hints, Hyperparameters
 from lorabank.types.pattern import Match
 from lorabank.types.query import PatternFilter
 from lorabank.types.strategy import ArmEffect
+from lorabank.types.trials import Trials
 
 DEFAULTS = Hyperparameters(learning_rate=0.05)
 ARMS = [
@@ -211,10 +212,11 @@ def test_the_askers_own_trials_are_no_evidence_about_others() -> None:
 def test_trials_around_other_defaults_are_no_evidence(simulate) -> None:
     patterns = simulate(np.random.default_rng(5), 60, {("learning_rate", 2.0): 0.1})
     evidence = [Match(pattern, 0.5) for pattern in patterns]
-    same = learn(evidence[:3], evidence, DEFAULTS)
+    trials = Trials.of(patterns)
+    same = learn(evidence[:3], trials, DEFAULTS)
     assert same.hints.learning_rate == pytest.approx(2 * DEFAULTS.learning_rate)
     assert same.confidence > 0.95
-    other = learn(evidence[:3], evidence, replace(DEFAULTS, learning_rate=0.3))
+    other = learn(evidence[:3], trials, replace(DEFAULTS, learning_rate=0.3))
     assert other.hints == Hints()
     assert other.effects == ()
     for strategy in (same, other):

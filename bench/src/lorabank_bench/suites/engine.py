@@ -6,13 +6,14 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from time import perf_counter, thread_time
+from time import perf_counter, process_time, thread_time
 
 import faiss
 import numpy as np
 
 from lorabank import Adapter, EmbeddingSpace, EngineConfig, QueryConfig, TrialConfig, open_bank
 from lorabank import LoRAPersonalizationEngine as Engine
+from lorabank.bank import StandardBank
 from lorabank.protocols import ReasoningBank
 from lorabank.types.feedback import Feedback
 from lorabank_bench.episodes import filled
@@ -21,6 +22,7 @@ from lorabank_bench.measuring import case
 from lorabank_bench.results import Figure, Results
 from lorabank_bench.setup import Setup, feedback, trained, unit_rows
 from lorabank_bench.suites.single import plain_step
+from lorabank_faiss import FaissStore
 
 DIM, RANK, BATCH = 384, 8, 10
 SPACE = EmbeddingSpace("bench", DIM)
@@ -88,13 +90,20 @@ async def _cold(setup: Setup, results: Results, url: str, count: int) -> None:
     config = EngineConfig(SPACE, rank=RANK, query=COLD)
     async with open_bank(url, space=SPACE) as bank:
         await filled(bank, vectors)
+        (first,) = await _asked(bank, config, 1)
+        if isinstance(bank, StandardBank) and isinstance(bank.store, FaissStore):
+            await bank.store.settle()  # the trials are read in the background when first asked for
+        started = process_time()
         seconds = await _asked(bank, config, 50 if setup.quick else 200)
+        worked = 1e3 * (process_time() - started) / len(seconds)
     flat = _flat(setup, vectors)
     median, tail = 1e3 * np.percentile(seconds, [50, 99])
     what = f"cold update, {count} patterns, {scheme}"
     ratio = median / flat
     results.add(Figure("engine", what, "median", median, "ms", ratio, "FAISS flat search"))
     results.add(Figure("engine", what, "p99", tail, "ms"))
+    results.add(Figure("engine", what, "CPU, all threads", worked, "ms"))
+    results.add(Figure("engine", what, "the first one", 1e3 * first, "ms"))
     results.add(Figure("engine", what, "FAISS flat search alone", flat, "ms"))
     results.mark(f"{what}: median", "<= 2 ms", f"{median:.2f} ms", median <= 2)
 

@@ -32,6 +32,7 @@ from lorabank.types.query import PatternFilter, Query
 from lorabank.types.skill import Consolidation, ConsolidationCriteria, Skill
 from lorabank.types.space import EmbeddingSpace
 from lorabank.types.strategy import Strategy
+from lorabank.types.trials import Trials
 
 
 class Capability(enum.Enum):
@@ -41,6 +42,7 @@ class Capability(enum.Enum):
     SHARED = "several processes may use it at once"
     DELETE = "patterns can be deleted"
     DELETE_SKILL = "skills can be deleted"
+    TRIALS = "the trials of the nearest patterns are found as columns (`TrialSearch`)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,24 @@ class PatternStore(Protocol):
 
         What a write returned from stays written; one that is under way is done entirely or not at
         all.
+        """
+        ...
+
+
+@runtime_checkable
+class TrialSearch(Protocol):
+    """What a store with `Capability.TRIALS` gives beside `PatternStore`.
+
+    Strategies are learned from hundreds of trials at a time. Without this they come from `search`,
+    a whole pattern for each: the same strategy, more slowly.
+    """
+
+    async def search_trials(
+        self, namespace: str, vector: FloatArray, k: int, where: PatternFilter
+    ) -> Trials:
+        """The trials of what `search` finds among patterns that have one, in the same order.
+
+        Raises: InvalidInputError for k < 0; EmbeddingSpaceError for another dimension.
         """
         ...
 

@@ -30,9 +30,14 @@ def catch_up(connection: sqlite3.Connection, contents: Contents, state: State) -
     found = connection.execute(_ROWS, (state.code, contents.sequence, state.changed))
     while rows := found.fetchmany(_BLOCK):
         append(contents, rows)
-    dead = connection.execute(_DEAD, (state.code, contents.sequence)).fetchall()
-    contents.rows.bury(np.array([key for (key,) in dead], np.int64))
+    contents.rows.bury(buried_since(connection, state.code, contents.sequence))
     contents.sequence = state.changed
+
+
+def buried_since(connection: sqlite3.Connection, code: int, sequence: int) -> IntArray:
+    """Keys that a namespace's tombstones since then name, int64 (n,)."""
+    dead = connection.execute(_DEAD, (code, sequence))
+    return np.fromiter((key for (key,) in dead), np.int64)
 
 
 def append(contents: Contents, rows: list[tuple[object, ...]]) -> FloatArray:

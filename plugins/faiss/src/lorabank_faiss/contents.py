@@ -25,6 +25,14 @@ _CODE_ERROR = 2e-3
 _MOST_CANDIDATES = 16_384
 
 
+class Question(NamedTuple):
+    """A search: ``query`` is float64 (dim,) of length one; k >= 1."""
+
+    query: NDArray[np.float64]
+    k: int
+    where: PatternFilter
+
+
 class Scored(NamedTuple):
     """Keys int64 (n,) and exact cosines float64 (n,)."""
 

@@ -100,6 +100,7 @@ class Maintenance:
         try:
             for name in await self._large():
                 await self._tend(name)
+            await anyio.to_thread.run_sync(self._tender.read_trials, limiter=self._limiter)
             await self._prune_exact()
         except StoppedError:
             return

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lorabank import codec
 from lorabank.errors import BankRejectedError
 from lorabank.logs import get_logger
 from lorabank.turns import unhurried
 from lorabank.types.pattern import Match, Pattern
-from lorabank.types.query import PatternFilter
 from lorabank_faiss.catching import agrees, catch_up, units_by_key
-from lorabank_faiss.contents import Contents, Scored
+from lorabank_faiss.contents import Contents, Question, Scored
 from lorabank_faiss.pool import transaction
 from lorabank_faiss.reading import State, by_key, state_of
 from lorabank_faiss.rwlock import ReadersWriterLock
 from lorabank_faiss.threads import single
+from lorabank_faiss.trials import TrialIndex
 
 _log = get_logger("lorabank_faiss")
 
@@ -28,21 +26,17 @@ _log = get_logger("lorabank_faiss")
 Load = Callable[[sqlite3.Connection, State], Contents]
 
 
-class Question(NamedTuple):
-    """A search: ``query`` is float64 (dim,) of length one; k >= 1."""
-
-    query: NDArray[np.float64]
-    k: int
-    where: PatternFilter
-
-
 class Shard:
-    """The index of the namespace ``name``; ``contents`` is None until it is first needed."""
+    """The index of the namespace ``name``; ``contents`` is None until it is first needed.
+
+    ``trials`` are those of its patterns that have one, with a lock of their own.
+    """
 
     def __init__(self, name: str, load: Load, patience: float) -> None:
         self.name = name
         self.lock = ReadersWriterLock(patience)
         self.contents: Contents | None = None
+        self.trials = TrialIndex(name, patience)
         self._load = load
 
     @property

@@ -11,7 +11,7 @@ _MOST = 10_000
 
 
 class Shards:
-    """Exact indexes used longest ago are dropped when all of them take too much memory.
+    """Exact indexes and trials used longest ago are dropped when all of them take too much memory.
 
     A dropped one is read again from the database when it is next needed; whoever is searching it
     keeps it for as long as that takes.
@@ -49,16 +49,21 @@ class Shards:
     def shrink(self) -> None:
         """Drop what exceeds the memory that is allowed, and those that hold nothing."""
         with self._guard:
-            exact = {name: _exact_bytes(shard) for name, shard in self._shards.items()}
-            excess = sum(exact.values()) - self._most_bytes
-            for name, size in list(exact.items())[:-1]:  # not the one used last
-                if not size and self._shards[name].contents is None:
-                    del self._shards[name]
-                elif size and excess > 0:
+            sizes = {name: _bytes(shard) for name, shard in self._shards.items()}
+            excess = sum(sizes.values()) - self._most_bytes
+            for name, size in list(sizes.items())[:-1]:  # not the one used last
+                shard = self._shards[name]
+                if shard.approximate:
+                    if excess > 0:
+                        excess -= shard.trials.nbytes
+                        shard.trials.drop()
+                elif excess > 0 or (not size and shard.contents is None):
                     del self._shards[name]
                     excess -= size
 
 
-def _exact_bytes(shard: Shard) -> int:
+def _bytes(shard: Shard) -> int:
+    """What may be dropped: trials, and an exact index."""
     contents = shard.contents
-    return 0 if contents is None or shard.approximate else contents.nbytes
+    exact = 0 if contents is None or shard.approximate else contents.nbytes
+    return exact + shard.trials.nbytes

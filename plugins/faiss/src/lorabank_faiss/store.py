@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -21,18 +22,25 @@ from lorabank.types.pattern import Match, Pattern
 from lorabank.types.query import PatternFilter
 from lorabank.types.skill import Skill
 from lorabank.types.space import EmbeddingSpace
+from lorabank.types.trials import Trials
 from lorabank_faiss import columns, reading
+from lorabank_faiss.contents import Question
 from lorabank_faiss.database import Database
 from lorabank_faiss.maintenance import Maintenance
 from lorabank_faiss.records import Batch, encoded
-from lorabank_faiss.shard import Question
 from lorabank_faiss.transaction import Transaction, bound_space, check_dim
 from lorabank_faiss.vectors import unit_vector
 from lorabank_faiss.writing import GroupCommit
 
 T = TypeVar("T")
 _CAPABILITIES = frozenset(
-    {Capability.DURABLE, Capability.SHARED, Capability.DELETE, Capability.DELETE_SKILL}
+    {
+        Capability.DURABLE,
+        Capability.SHARED,
+        Capability.DELETE,
+        Capability.DELETE_SKILL,
+        Capability.TRIALS,
+    }
 )
 
 
@@ -55,7 +63,7 @@ class FaissStore:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Durable and shared; patterns and skills can be deleted."""
+        """Durable and shared; patterns and skills can be deleted; trials are found as columns."""
         return _CAPABILITIES
 
     @property
@@ -93,6 +101,25 @@ class FaissStore:
             found = await self._in_thread(partial(self._search, namespace, query, k, where))
         if self._database.overgrown(namespace):  # by what other processes wrote
             self._maintenance.wake()
+        return found
+
+    async def search_trials(
+        self, namespace: str, vector: FloatArray, k: int, where: PatternFilter
+    ) -> Trials:
+        """See `TrialSearch.search_trials`. Exact.
+
+        The first questions after opening, and after many changes by others, are answered by
+        `search` until the trials have been read in the background.
+        """
+        check_count(k, "k")
+        query = as_vector(vector, "vector")
+        where = replace(where, has_trial=True)
+        async with self._using():
+            found = await self._in_thread(partial(self._trials, namespace, query, k, where))
+        if found is None:
+            self._maintenance.wake()
+            matches = await self.search(namespace, vector, k, where)
+            return Trials.of(match.pattern for match in matches)
         return found
 
     async def scan(
@@ -152,8 +179,8 @@ class FaissStore:
 
     @asynccontextmanager
     async def _using(self) -> AsyncIterator[None]:
-        await anyio.lowlevel.checkpoint()
         if self._closed:
+            await anyio.lowlevel.checkpoint()
             raise BankClosedError("the faiss store is closed")
         self._running += 1
         try:
@@ -182,10 +209,23 @@ class FaissStore:
         self, namespace: str, vector: FloatArray, k: int, where: PatternFilter
     ) -> list[Match]:
         with self._database.readers.connection() as connection:
-            if self._space is None:
-                self._space, self._dim = bound_space(connection)
-            check_dim(self._space, self._dim, len(vector))
+            self._check_dim(connection, len(vector))
             if not k or not columns.storable(namespace):
                 return []
             shard = self._database.shards.of(namespace)
             return shard.search(connection, Question(unit_vector(vector), k, where))
+
+    def _trials(
+        self, namespace: str, vector: FloatArray, k: int, where: PatternFilter
+    ) -> Trials | None:
+        with self._database.readers.connection() as connection:
+            self._check_dim(connection, len(vector))
+            if not k or not columns.storable(namespace):
+                return Trials.of(())
+            trials = self._database.shards.of(namespace).trials
+            return trials.search(connection, Question(unit_vector(vector), k, where))
+
+    def _check_dim(self, connection: sqlite3.Connection, dim: int) -> None:
+        if self._space is None:
+            self._space, self._dim = bound_space(connection)
+        check_dim(self._space, self._dim, dim)

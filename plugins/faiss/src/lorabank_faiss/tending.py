@@ -59,6 +59,18 @@ class Tender:
         self._database.shards.shrink()
         return self._unsaved(shard)
 
+    def read_trials(self) -> None:
+        """Read the trials that searches have asked for, where they were too many for a search."""
+        shards = self._database.shards
+        for shard in shards.all():
+            if shard.trials.wanted:
+                with self._database.background.connection() as connection:
+                    _, dim = bound_space(connection)
+                    assert dim is not None  # there are patterns
+                    # Half of what is allowed, so that something else may stay beside it.
+                    shard.trials.read(connection, dim, self._settings.cache_mb << 19, self.check)
+                shards.shrink()
+
     def save(self, name: str) -> tuple[int, int]:
         """Write a snapshot; the namespace's code and the change up to which it goes."""
         shard = self._database.shards.of(name)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lorabank.errors import CapabilityError
-from lorabank.protocols import Capability, PatternStore
-from lorabank.types.query import EVERYTHING
+from lorabank.protocols import Capability, PatternStore, TrialSearch
+from lorabank.types.hyperparameters import Hyperparameters
+from lorabank.types.pattern import ArmOutcome, TrialOutcome
+from lorabank.types.query import EVERYTHING, PatternFilter
+from lorabank.types.trials import Trials
 from lorabank_conformance.laws import Opener, law
 from lorabank_conformance.samples import NAMESPACE
 from lorabank_conformance.suite import Suite
@@ -46,6 +51,45 @@ class CapabilityLaws(Suite):
             await store.delete_skill(NAMESPACE, "s")
         assert len(await store.list_skills(NAMESPACE)) == 1
 
+    @law()
+    async def test_trials_as_declared(self, store: PatternStore) -> None:
+        """Protects what is learned: trials as columns are those of the patterns that search finds.
+
+        Also after a replacement and a deletion, and with every condition of a filter.
+        """
+        declared = Capability.TRIALS in store.capabilities
+        assert declared == isinstance(store, TrialSearch)
+        if not isinstance(store, TrialSearch):
+            return
+        make = self.make
+        patterns = [
+            make.pattern(f"p{i:02}", row, user_key=f"user-{i % 4}", trial=_trial(i))
+            for i, row in enumerate(make.vectors(40, seed=21))
+        ]
+        await store.put_many(patterns)
+        await self._trials_agree(store)
+        replaced = [
+            make.pattern(f"p{i:02}", user_key="other", trial=_trial(number))
+            for i, number in enumerate((7, 8, 9))  # of 9 there is none
+        ]
+        await store.put_many(replaced)
+        await self._trials_agree(store)
+        if Capability.DELETE in store.capabilities:
+            await store.delete(NAMESPACE, PatternFilter(user_key="user-2"))
+            await self._trials_agree(store)
+
+    async def _trials_agree(self, store: PatternStore) -> None:
+        assert isinstance(store, TrialSearch)
+        wheres = (EVERYTHING, PatternFilter(exclude_user_key="user-1"), PatternFilter(rank=10**6))
+        for where in wheres:
+            for k in (0, 3, 1000):
+                query = self.make.axis(1)
+                matches = await store.search(NAMESPACE, query, k, replace(where, has_trial=True))
+                expected = Trials.of(match.pattern for match in matches)
+                found = await store.search_trials(NAMESPACE, query, k, where)
+                assert list(found.ids) == list(expected.ids)
+                assert _plain(found) == _plain(expected)
+
     @law(reopens=True)
     async def test_durable_as_declared(self, opener: Opener) -> None:
         """Protects operators: what was written is there after opening again just if it says so."""
@@ -58,3 +102,22 @@ class CapabilityLaws(Suite):
             found = len(await store.get(NAMESPACE, ["a"]))
         expected = (1, 1, 1) if durable else (0, 0, 0)
         assert (found, stats.patterns, stats.skills) == expected
+
+
+def _trial(number: int) -> TrialOutcome | None:
+    """None for every third; else around one of two settings, with none to three arms."""
+    if number % 3 == 0:
+        return None
+    kinds = [("steps", 2.0), ("learning_rate", 0.5), ("learning_rate", 2.0)]
+    arms = [ArmOutcome(*kind, 0.1 * number + i) for i, kind in enumerate(kinds[: number % 4])]
+    defaults = Hyperparameters(steps=1 + number % 2)
+    return TrialOutcome(0.3 * number, 0.4, 0.5, updates=4, arms=tuple(arms), defaults=defaults)
+
+
+def _plain(trials: Trials) -> list[object]:
+    """Trials without the numbers that stand for settings and arms, which are a store's own."""
+    facts = trials.facts
+    settings = [trials.settings[number] for number in facts["defaults"].tolist()]
+    others = [name for name in facts.dtype.names or () if name != "defaults"]
+    arms = [trials.choices[number] for number in trials.arm.tolist()]
+    return [settings, *(facts[name].tolist() for name in others), arms, trials.loss.tolist()]

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import anyio
 
+from lorabank.bank.asking import Together
 from lorabank.errors import EmbeddingSpaceError, InvalidInputError
 from lorabank.hints import render_strategy
-from lorabank.protocols import Capability, Embedder, PatternStore, StoreStats
+from lorabank.protocols import Capability, Embedder, PatternStore, StoreStats, TrialSearch
 from lorabank.skills import consolidate, inherit_priors, superseded
 from lorabank.strategy import EVIDENCE_LIMIT, evidence_filter, learn
 from lorabank.turns import in_worker
@@ -21,6 +22,7 @@ from lorabank.types.query import PatternFilter, Query
 from lorabank.types.skill import Consolidation, ConsolidationCriteria, Skill
 from lorabank.types.space import EmbeddingSpace
 from lorabank.types.strategy import Strategy
+from lorabank.types.trials import Trials
 
 _PAGE = 1000
 # Trials whose effects are worked out in less time than a worker thread takes to start.
@@ -50,6 +52,7 @@ class StandardBank:
         self._clock = clock
         self._generation = 0
         self._limiter = anyio.CapacityLimiter(1)
+        self._together: Together[list[Match]] = Together()
         if store.space is not None:
             self._check_embedder(store.space)
 
@@ -83,8 +86,7 @@ class StandardBank:
 
     async def retrieve_patterns(self, query: Query) -> list[Match]:
         """See `ReasoningBank.retrieve_patterns`."""
-        vector = await self._vector(query)
-        return await self._store.search(query.namespace, vector, query.k, query.where)
+        return list(await self._together.ask(query, lambda: self._found(query)))
 
     async def learn_strategy(self, query: Query) -> Strategy:
         """See `ReasoningBank.learn_strategy`.
@@ -93,11 +95,14 @@ class StandardBank:
         conditions on the outcome and the asker's own trials left out. Name an objective in the
         filter: effects of different objectives should not be mixed.
         """
-        vector = await self._vector(query)
-        namespace, where = query.namespace, query.where
-        matches = await self._store.search(namespace, vector, query.k, where)
-        trials = evidence_filter(where, query.asker)
-        evidence = await self._store.search(namespace, vector, EVIDENCE_LIMIT, trials)
+        # An engine asks for the patterns of the same query at the same time: one search for both,
+        # while this looks for the evidence.
+        joined = self._together.joined(query)
+        if joined is None:
+            matches = await self._together.ask(query, lambda: self._found(query))
+        evidence = await self._evidence(query)
+        if joined is not None:
+            matches = await joined.or_else(lambda: self._found(query))
         if len(evidence) <= FEW_TRIALS:
             return _advise(matches, evidence, query)
         # Some milliseconds for hundreds of trials: too long for the event loop.
@@ -183,6 +188,21 @@ class StandardBank:
         """See `ReasoningBank.stats`."""
         return await self._store.stats(namespace)
 
+    async def _found(self, query: Query) -> list[Match]:
+        vector = await self._vector(query)
+        return await self._store.search(query.namespace, vector, query.k, query.where)
+
+    async def _evidence(self, query: Query) -> Trials:
+        vector = await self._vector(query)
+        store, namespace = self._store, query.namespace
+        where = evidence_filter(query.where, query.asker)
+        if Capability.TRIALS in store.capabilities and isinstance(store, TrialSearch):
+            return await store.search_trials(namespace, vector, EVIDENCE_LIMIT, where)
+        matches = await store.search(namespace, vector, EVIDENCE_LIMIT, where)
+        if len(matches) <= FEW_TRIALS:
+            return _columns(matches)
+        return await in_worker(_columns, matches, limiter=self._limiter, abandon_on_cancel=True)
+
     async def _vector(self, query: Query) -> FloatArray:
         if query.context is not None:
             return query.context
@@ -218,6 +238,10 @@ class StandardBank:
             raise EmbeddingSpaceError(f"the embedder makes {self._embedder.space}, not {space}")
 
 
-def _advise(matches: Sequence[Match], evidence: Sequence[Match], query: Query) -> Strategy:
+def _columns(matches: Sequence[Match]) -> Trials:
+    return Trials.of(match.pattern for match in matches)
+
+
+def _advise(matches: Sequence[Match], evidence: Trials, query: Query) -> Strategy:
     strategy = learn(matches, evidence, query.defaults, half_life=query.half_life)
     return replace(strategy, recommendation=render_strategy(strategy))

@@ -35,7 +35,7 @@ def to_record(value: Any) -> list[Any]:
         InvalidInputError: an array holds NaN or infinity.
     """
     cls = cast("Any", type(value))
-    record = [write(getattr(value, name), name) for name, _, write in _schema(cls)]
+    record = [write(getattr(value, name), name) for name, _, _, write in _schema(cls)]
     shortest = len(record) - _optional(cls)
     while len(record) > shortest and record[-1] is None:
         record.pop()
@@ -54,8 +54,11 @@ def from_record(cls: type[T], record: Any) -> T:
     schema = _schema(cast("Any", cls))
     if not isinstance(record, list) or not _fewest(cast("Any", cls)) <= len(record) <= len(schema):
         raise CodecError(f"{cls.__name__} needs {len(schema)} fields: the bytes are damaged")
-    pairs = zip(schema, record, strict=False)
-    return cls(**{name: convert(value, name) for (name, convert, _), value in pairs})
+    parts = {
+        name: value if type(value) is plain else convert(value, name)
+        for (name, plain, convert, _), value in zip(schema, record, strict=False)
+    }
+    return cls(**parts)
 
 
 @functools.lru_cache(maxsize=256)
@@ -73,15 +76,17 @@ def _fewest(cls: Any) -> int:
 def _optional(cls: Any) -> int:
     """How many fields at the end have None for their default."""
     defaults = {field.name: field.default for field in fields(cls)}
-    names = [name for name, _, _ in _schema(cls)]
+    names = [name for name, *_ in _schema(cls)]
     return next(
         (i for i, name in enumerate(reversed(names)) if defaults[name] is not None), len(names)
     )
 
 
 @functools.lru_cache(maxsize=256)
-def _schema(cls: Any) -> tuple[tuple[str, Converter, Converter], ...]:
+def _schema(cls: Any) -> tuple[tuple[str, type | None, Converter, Converter], ...]:
     """The fields of a dataclass, each with what reads it and what makes it plain.
+
+    The type is one whose values are read as they are, so that most need no call.
 
     Annotations are looked at only once.
     """
@@ -91,7 +96,8 @@ def _schema(cls: Any) -> tuple[tuple[str, Converter, Converter], ...]:
         for field in fields(cls)
         if field.init and field.metadata.get("stored", True)
     ]
-    return tuple((name, _converter(kind), _writer(kind)) for name, kind in kinds)
+    as_is = {str: str, int: int, bool: bool}
+    return tuple((name, as_is.get(kind), _converter(kind), _writer(kind)) for name, kind in kinds)
 
 
 def _converter(kind: Any) -> Converter:

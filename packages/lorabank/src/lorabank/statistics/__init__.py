@@ -3,7 +3,7 @@
 from lorabank.statistics.betting import ConfidenceSequence, confidence_sequence
 from lorabank.statistics.choice import arm_value, choose_hints, confidence_in
 from lorabank.statistics.clusters import ClusteredMeans, clustered_means, effective_number
-from lorabank.statistics.effects import EFFECT_LIMIT, MIN_USERS, arm_effects
+from lorabank.statistics.effects import EFFECT_LIMIT, MIN_USERS, arm_effects, effects_of
 from lorabank.statistics.logged import GAIN_LIMIT, LoggedEffect, arm_of, logged_effects
 from lorabank.statistics.student import student_cdf, student_quantile
 
@@ -22,6 +22,7 @@ __all__ = [
     "confidence_in",
     "confidence_sequence",
     "effective_number",
+    "effects_of",
     "logged_effects",
     "student_cdf",
     "student_quantile",

@@ -30,9 +30,9 @@ from lorabank.types.checks import check_number, check_positive
 # Shares of the largest bet that can't lose everything at once; small ones serve small effects.
 FRACTIONS = np.array([0.03, 0.06, 0.12, 0.25, 0.5, 0.75, 0.95])
 STEPS_PER_HALF_LIFE = 4
-# Of a bracket of width 1: bounds to a sixteen-thousandth of the range, on the safe side.
-_HALVINGS = 14
-_CHUNK = 64  # the largest factor is 2 ** _HALVINGS, and 2 ** (14 * 64) is within float64
+# Bounds are found to a sixteen-thousandth of the range, on the safe side.
+_GRID = 2**14
+_CHUNK = 64  # the largest factor is _GRID, and 2 ** (14 * 64) is within float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +101,15 @@ def confidence_sequences(
     stretches = _stretches(shares.shape[1], times, now, half_life)
     threshold = -math.log(alpha)
     refuted = _refuted(np.concatenate([shares, 1.0 - shares]), stretches, threshold)
+    paths = _paths(shares, 0.5, stretches)
     found = []
-    for row, lower, upper in zip(shares, *np.split(refuted, 2), strict=True):
-        path = _path(row, 0.5, stretches)
-        above = np.flatnonzero(path[: len(row)] >= threshold)
+    for path, lower, upper in zip(paths, *np.split(refuted, 2), strict=True):
         found.append(
             ConfidenceSequence(
                 lower=limit * (2.0 * float(lower) - 1.0),
                 upper=limit * (1.0 - 2.0 * float(upper)),
-                log_wealth=float(path[-1]),
-                crossed=int(above[0]) + 1 if len(above) else None,
+                log_wealth=float(_mixed(path[-1])),
+                crossed=_first_above(path[:-1], threshold),
             )
         )
     return found
@@ -119,13 +118,50 @@ def confidence_sequences(
 def _refuted(
     shares: NDArray[np.float64], stretches: list[_Stretch], threshold: float
 ) -> NDArray[np.float64]:
-    """(k,): the largest mean in [0, 1) that each row refutes, from below: 0 if there is none."""
-    low, high = np.zeros(len(shares)), np.ones(len(shares))
-    for _ in unhurried(range(_HALVINGS), 1):
-        middle = 0.5 * (low + high)
-        refuted = _mixed(_final(shares, middle, stretches)) >= threshold
-        low, high = np.where(refuted, middle, low), np.where(refuted, high, middle)
-    return low
+    """(k,): the largest mean in [0, 1) that each row refutes, from below: 0 if there is none.
+
+    Among the multiples of ``1 / _GRID``. Wealth falls with the mean, so any way of searching finds
+    the same one; this one looks where a straight line through the last two looks meets the
+    threshold, and needs about half as many looks as halving does.
+    """
+    rows = len(shares)
+    low, high = [0] * rows, [_GRID] * rows
+    at, slope = _first_guesses(shares, threshold)
+    before: list[tuple[int, float]] = [(-1, 0.0)] * rows
+    for look in unhurried(itertools.count(1), 1):
+        wealth = _mixed(_final(shares, np.array(at) / _GRID, stretches)) - threshold
+        for row, value in enumerate(wealth.tolist()):
+            place, (last, last_value) = at[row], before[row]
+            if value >= 0:
+                low[row] = max(low[row], place)
+            else:
+                high[row] = min(high[row], place)
+            if last not in (-1, place) and value != last_value:
+                slope[row] = (value - last_value) / (place - last)
+            before[row] = place, value
+            at[row] = _next_look(place, value, slope[row], low[row], high[row], look)
+        if all(top - bottom <= 1 for bottom, top in zip(low, high, strict=True)):
+            return np.array(low) / _GRID
+    raise AssertionError("unreachable")
+
+
+def _first_guesses(shares: NDArray[np.float64], threshold: float) -> tuple[list[int], list[float]]:
+    """Where each row's bound would be for normal values, in steps of the grid, and the slope."""
+    count = max(shares.shape[1], 1)
+    wide = threshold + 1.0  # the mixture over fractions costs about so much
+    widths = np.sqrt(2.0 * wide * shares.var(axis=1) / count) if shares.size else shares.sum(axis=1)
+    guesses = _GRID * ((shares.sum(axis=1) / count) - widths)
+    slopes = -2.0 * wide / (_GRID * np.maximum(widths, 1.0 / _GRID))
+    return [min(max(int(guess), 1), _GRID - 1) for guess in guesses], slopes.tolist()
+
+
+def _next_look(place: int, value: float, slope: float, low: int, high: int, look: int) -> int:
+    """Strictly between ``low`` and ``high``, if there is something."""
+    if look % 4 == 0 or slope >= 0:
+        return max((low + high) // 2, 1)  # never long without halving
+    ahead = min(max(-value / slope, -_GRID), _GRID)
+    wanted = place + math.floor(ahead)
+    return max(min(max(wanted, low + 1), high - 1), 1)
 
 
 def _final(
@@ -148,19 +184,30 @@ def _final(
     return wealth.T
 
 
-def _path(
+def _paths(
     shares: NDArray[np.float64], mean: float, stretches: list[_Stretch]
 ) -> NDArray[np.float64]:
-    """Log wealth against ``mean`` after each value, (n,), and at the end."""
+    """Log wealth of each row against ``mean`` after each value, and at the end.
+
+    (k, n + 1, fractions).
+    """
     gains = np.log1p(np.multiply.outer(shares / mean - 1.0, FRACTIONS))
-    wealth = np.zeros(len(FRACTIONS))
+    wealth = np.zeros((len(shares), len(FRACTIONS)))
     parts = []
     for stretch in stretches:
         wealth = _faded(wealth, stretch.kept)
-        rows = wealth + np.cumsum(gains[stretch.start : stretch.stop], axis=0)
-        wealth = rows[-1] if len(rows) else wealth
+        rows = wealth[:, None] + np.cumsum(gains[:, stretch.start : stretch.stop], axis=1)
+        wealth = rows[:, -1] if rows.shape[1] else wealth
         parts.append(rows)
-    return _mixed(np.concatenate([*parts, wealth[None]]))
+    return np.concatenate([*parts, wealth[:, None]], axis=1)
+
+
+def _first_above(path: NDArray[np.float64], threshold: float) -> int | None:
+    """After how many values the mixed wealth first reached the threshold; None if never."""
+    if not path.size or path.max() < threshold:  # the mixture is never above the best fraction
+        return None
+    above = np.flatnonzero(_mixed(path) >= threshold)
+    return int(above[0]) + 1 if len(above) else None
 
 
 def _mixed(wealth: NDArray[np.float64]) -> NDArray[np.float64]:

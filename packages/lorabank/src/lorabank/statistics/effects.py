@@ -14,7 +14,6 @@ estimated on those of the other who came after its interval left zero (`ArmEffec
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -27,12 +26,13 @@ from lorabank.statistics.betting import (
     confidence_sequences,
 )
 from lorabank.statistics.clusters import ClusteredMeans, clustered_means
-from lorabank.turns import give_way, unhurried
+from lorabank.turns import unhurried
 from lorabank.types.arrays import BoolArray, IntArray
 from lorabank.types.hyperparameters import Hyperparameters
 from lorabank.types.pattern import Pattern
 from lorabank.types.query import HALF_LIFE
 from lorabank.types.strategy import ArmEffect, Estimate
+from lorabank.types.trials import Trials
 
 MIN_USERS = 5
 # A relative effect beyond this counts as this, in both directions: one absurd loss can't bring a
@@ -63,6 +63,24 @@ def arm_effects(
     min_users: int = MIN_USERS,
     half_life: float = HALF_LIFE,
 ) -> tuple[ArmEffect, ...]:
+    """`effects_of` the trials of ``patterns``; those without one are passed over."""
+    return effects_of(
+        Trials.of(patterns),
+        defaults,
+        confidence=confidence,
+        min_users=min_users,
+        half_life=half_life,
+    )
+
+
+def effects_of(
+    trials: Trials,
+    defaults: Hyperparameters,
+    *,
+    confidence: float = 0.95,
+    min_users: int = MIN_USERS,
+    half_life: float = HALF_LIFE,
+) -> tuple[ArmEffect, ...]:
     """Mean effect of each arm against the default, best first.
 
     The effect of an arm in one trial is ``(default_loss - arm_loss) / max(reference_loss, eps)``,
@@ -70,7 +88,7 @@ def arm_effects(
     same next batch, so their difference is free of what they share.
 
     Args:
-        patterns: those without a trial are passed over; their order does not matter.
+        trials: their order does not matter.
         defaults: what the arms' factors multiply; trials around other settings are passed over.
         confidence: of all two-sided intervals together (Bonferroni over the arms), at all times
             together.
@@ -80,7 +98,7 @@ def arm_effects(
     Returns:
         ordered by their lower bounds.
     """
-    table = _tabulate(patterns, defaults)
+    table = _tabulate(trials, defaults)
     if not table.keys:
         return ()
     now = float(table.time.max())
@@ -133,8 +151,10 @@ def _effect(
 def _first_trials(table: _Table, arm: int) -> IntArray:
     """The row of each user's first trial of an arm, in the order of time."""
     rows = np.flatnonzero(table.arm == arm)
-    _, first = np.unique(table.user[rows], return_index=True)
-    firsts: IntArray = rows[np.sort(first)]
+    users, places = table.user[rows], np.arange(len(rows))
+    first = np.empty(int(users.max(initial=-1)) + 1, np.int64)
+    first[users[::-1]] = places[::-1]  # of several for one user the last written stays: the first
+    firsts: IntArray = rows[first[users] == places]
     return firsts
 
 
@@ -177,39 +197,29 @@ def _confirmed(
     return Estimate(float(fresh.mean()), bounds.lower, bounds.upper, len(fresh))
 
 
-def _tabulate(patterns: Iterable[Pattern], defaults: Hyperparameters) -> _Table:
-    # Flat lists of plain numbers: this runs on the way of an update, over thousands of arms.
-    found = sorted(
-        (p for p in unhurried(patterns) if p.trial is not None and p.trial.defaults == defaults),
-        key=lambda p: (p.created_at, p.id),
-    )
-    trials = [p.trial for p in found if p.trial is not None]
-    arms = [arm for trial in unhurried(trials) for arm in trial.arms]
-    keys: dict[tuple[str, float], int] = {}
-    arm = [
-        keys.setdefault((a.parameter, a.factor), len(keys))
-        for trial in unhurried(trials)
-        for a in trial.arms
-    ]
-    users: dict[str, int] = {}
-    user = [users.setdefault(p.user_key, len(users)) for p in unhurried(found)]
-    arms_of_trial = [len(trial.arms) for trial in trials]
-    default = np.array([trial.default_loss for trial in trials], np.float64)
-    reference = np.array([trial.reference_loss for trial in trials], np.float64)
-    time = np.array([p.created_at for p in found], np.float64)
-    give_way()
-    loss = np.array([a.loss for a in arms], np.float64)
-    effect = np.repeat(default, arms_of_trial) - loss
-    effect /= np.repeat(np.maximum(reference, _EPSILON), arms_of_trial)
-    bounded = np.clip(effect, -EFFECT_LIMIT, EFFECT_LIMIT)
-    fold_of_user = np.array([zlib.crc32(name.encode()) & 1 for name in users], np.int64)
-    user_of_arm = np.repeat(np.array(user, np.int64), arms_of_trial)
+def _tabulate(trials: Trials, defaults: Hyperparameters) -> _Table:
+    # Arrays throughout: this runs on the way of an update, over thousands of arms.
+    found = trials.around(defaults).by_time()
+    facts, arms_of_trial = found.facts, found.facts["arms"]
+    arm, kinds = _renumbered(found.arm)
+    user, _ = _renumbered(facts["user"])
+    effect = np.repeat(facts["default_loss"], arms_of_trial) - found.loss
+    effect /= np.repeat(np.maximum(facts["reference_loss"], _EPSILON), arms_of_trial)
     return _Table(
-        keys=list(keys),
-        effect=bounded,
-        arm=np.array(arm, np.int64),
-        user=user_of_arm,
-        fold=fold_of_user[user_of_arm],
-        trial=np.repeat(np.arange(len(trials)), arms_of_trial),
-        time=np.repeat(time, arms_of_trial),
+        keys=[found.choices[kind] for kind in kinds.tolist()],
+        effect=np.clip(effect, -EFFECT_LIMIT, EFFECT_LIMIT),
+        arm=arm,
+        user=np.repeat(user, arms_of_trial),
+        fold=np.repeat(facts["fold"], arms_of_trial),
+        trial=np.repeat(np.arange(len(found)), arms_of_trial),
+        time=np.repeat(facts["time"], arms_of_trial),
     )
+
+
+def _renumbered(values: IntArray) -> tuple[IntArray, IntArray]:
+    """Numbers from 0 in the order of first appearance, (n,), and the value of each number."""
+    known, first, place = np.unique(values, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    number = np.empty(len(known), np.int64)
+    number[order] = np.arange(len(known))
+    return number[place], known[order]

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from lorabank.statistics import GAIN_LIMIT, arm_effects, choose_hints, clustered_means
+from lorabank.statistics import GAIN_LIMIT, choose_hints, clustered_means, effects_of
 from lorabank.types.hyperparameters import Hyperparameters
-from lorabank.types.pattern import Match, TrialOutcome
+from lorabank.types.pattern import Match
 from lorabank.types.query import HALF_LIFE, PatternFilter
 from lorabank.types.strategy import NO_TRIALS, Strategy, TrialSummary
+from lorabank.types.trials import Trials
 
+_EPSILON = 1e-12
 # The most similar trials that are looked at. More would add users who are less alike, and time.
 EVIDENCE_LIMIT = 512
 # Ids that a summary names: answers are cached by the thousand.
@@ -34,7 +36,7 @@ def evidence_filter(where: PatternFilter, asker: str | None = None) -> PatternFi
 
 def learn(
     matches: Sequence[Match],
-    evidence: Sequence[Match],
+    evidence: Trials,
     defaults: Hyperparameters,
     *,
     confidence: float = 0.95,
@@ -44,14 +46,12 @@ def learn(
 
     Args:
         matches: the most similar patterns, for the caller to see.
-        evidence: similar patterns with trials, of one objective, best first.
+        evidence: trials of similar patterns, of one objective, best first.
         defaults: what effects are relative to; trials around other settings are no evidence.
         confidence: of all intervals together, however often this is asked.
         half_life: seconds, see `Query`.
     """
-    effects = arm_effects(
-        (match.pattern for match in evidence), defaults, confidence=confidence, half_life=half_life
-    )
+    effects = effects_of(evidence, defaults, confidence=confidence, half_life=half_life)
     hints = choose_hints(effects, defaults)
     return Strategy(
         hints=hints,
@@ -62,27 +62,23 @@ def learn(
     )
 
 
-def summarise(evidence: Sequence[Match], defaults: Hyperparameters) -> TrialSummary:
+def summarise(evidence: Trials, defaults: Hyperparameters) -> TrialSummary:
     """Which trials there are, and what the defaults did in them."""
-    found = [
-        (match.pattern, match.pattern.trial)
-        for match in evidence
-        if match.pattern.trial is not None and match.pattern.trial.defaults == defaults
-    ]
-    if not found:
+    found = evidence.around(defaults)
+    if not len(found):
         return NO_TRIALS
-    numbers: dict[str, int] = {}
-    users = [numbers.setdefault(pattern.user_key, len(numbers)) for pattern, _ in found]
-    gains = [_default_gain(trial) for _, trial in found]
-    means = clustered_means(gains, np.zeros(len(gains)), users, group_count=1)
+    facts = found.facts
+    _, first, user = np.unique(facts["user"], return_index=True, return_inverse=True)
+    # Numbered as they come, so that the sum over users is the same in every process.
+    users = np.argsort(np.argsort(first))[user]
+    gains = (facts["frozen_loss"] - facts["default_loss"]) / np.maximum(
+        facts["reference_loss"], _EPSILON
+    )
+    bounded = np.clip(gains, -GAIN_LIMIT, GAIN_LIMIT)
+    means = clustered_means(bounded, np.zeros(len(found)), users, group_count=1)
     return TrialSummary(
         trials=len(found),
-        users=len(numbers),
-        nearest=tuple(pattern.id for pattern, _ in found[:NAMED]),
+        users=len(first),
+        nearest=tuple(found.ids[:NAMED]),
         default_gain=float(means.mean[0]),
     )
-
-
-def _default_gain(trial: TrialOutcome) -> float:
-    gain = (trial.frozen_loss - trial.default_loss) / max(trial.reference_loss, 1e-12)
-    return min(max(gain, -GAIN_LIMIT), GAIN_LIMIT)

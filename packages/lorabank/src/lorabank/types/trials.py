@@ -1,0 +1,142 @@
+"""Shadow trials as columns: what effects are worked out from, without an object for each number."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorabank.turns import unhurried
+from lorabank.types.arrays import Float64Array, IntArray
+from lorabank.types.hyperparameters import Hyperparameters
+from lorabank.types.pattern import Pattern, TrialOutcome
+
+# Of one trial. ``user`` is Python's 64-bit hash of the user's key: equal numbers are one user, in
+# this process. ``fold`` is the user's, 0 or 1; ``defaults`` is a place in ``Trials.settings``;
+# ``arms`` says how many of the arms, which lie side by side, are this trial's.
+FACTS = np.dtype(
+    [
+        ("user", np.int64),
+        ("fold", np.int64),
+        ("time", np.float64),
+        ("default_loss", np.float64),
+        ("frozen_loss", np.float64),
+        ("reference_loss", np.float64),
+        ("defaults", np.int64),
+        ("arms", np.int64),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trials:
+    """Finished trials: n of them, with m arms altogether.
+
+    Attributes:
+        ids: of the episodes, n.
+        facts: `FACTS` (n,), in the same order.
+        arm: int64 (m,), places in ``choices``; in the order of the trials.
+        loss: float64 (m,), of each arm on the next batch.
+        settings: the settings that trials were around.
+        choices: parameter and factor of each kind of arm.
+    """
+
+    ids: Sequence[str]
+    facts: NDArray[np.void]
+    arm: IntArray
+    loss: Float64Array
+    settings: Sequence[Hyperparameters]
+    choices: Sequence[tuple[str, float]]
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    @classmethod
+    def of(cls, patterns: Iterable[Pattern]) -> Trials:
+        """Those of ``patterns`` that have one, in their order."""
+        return TrialWriter().write(patterns)
+
+    def take(self, rows: IntArray) -> Trials:
+        """The trials of these rows, in this order."""
+        arms = self.facts["arms"]
+        facts = self.facts[rows]
+        counts = facts["arms"]
+        # Where a trial's arms begin here, less where they will: added to each arm's new place.
+        shifts = (np.cumsum(arms) - arms)[rows] - (np.cumsum(counts) - counts)
+        places = np.repeat(shifts, counts)
+        places += np.arange(len(places))
+        ids = [self.ids[row] for row in rows.tolist()]
+        arm, loss = self.arm[places], self.loss[places]
+        return Trials(ids, facts, arm, loss, self.settings, self.choices)
+
+    def around(self, defaults: Hyperparameters) -> Trials:
+        """Those around these settings, in the same order."""
+        try:
+            chosen = self.facts["defaults"] == self.settings.index(defaults)
+        except ValueError:
+            chosen = np.zeros(len(self), np.bool_)
+        return self if chosen.all() else self.take(np.flatnonzero(chosen))
+
+    def by_time(self) -> Trials:
+        """The same, in the order in which they came; those of one moment by id."""
+        time = self.facts["time"]
+        order = np.argsort(time, kind="stable")
+        ordered = time[order]
+        if (ordered[1:] == ordered[:-1]).any():
+            rows = sorted(zip(time.tolist(), self.ids, range(len(self)), strict=True))
+            order = np.array([row for _, _, row in rows], np.int64)
+        return self.take(order)
+
+
+class TrialWriter:
+    """Makes columns of patterns; the numbers of settings and arms stay the same from call to call.
+
+    Attributes:
+        settings, choices: those met so far, by their number.
+    """
+
+    def __init__(self) -> None:
+        self.settings: list[Hyperparameters] = []
+        self.choices: list[tuple[str, float]] = []
+        self._settings: dict[Hyperparameters, int] = {}
+        self._choices: dict[tuple[str, float], int] = {}
+
+    def write(self, patterns: Iterable[Pattern]) -> Trials:
+        """Columns of those patterns that have a trial, in their order."""
+        found = [(p, p.trial) for p in unhurried(patterns) if p.trial is not None]
+        arms = [arm for _, trial in unhurried(found) for arm in trial.arms]
+        facts = np.array([self._facts(p, trial) for p, trial in unhurried(found)], FACTS)
+        arm = np.array([self._choice((a.parameter, a.factor)) for a in arms], np.int64)
+        loss = np.array([a.loss for a in arms], np.float64)
+        ids = [pattern.id for pattern, _ in found]
+        return Trials(ids, facts, arm, loss, self.settings, self.choices)
+
+    def _facts(self, pattern: Pattern, trial: TrialOutcome) -> tuple[Any, ...]:
+        return (
+            hash(pattern.user_key),
+            zlib.crc32(pattern.user_key.encode()) & 1,
+            pattern.created_at,
+            trial.default_loss,
+            trial.frozen_loss,
+            trial.reference_loss,
+            self._setting(trial.defaults),
+            len(trial.arms),
+        )
+
+    def _setting(self, given: Hyperparameters) -> int:
+        return _numbered(given, self._settings, self.settings)
+
+    def _choice(self, given: tuple[str, float]) -> int:
+        return _numbered(given, self._choices, self.choices)
+
+
+def _numbered(given: Any, numbers: dict[Any, int], known: list[Any]) -> int:
+    number = numbers.get(given)
+    if number is None:
+        number = numbers[given] = len(known)
+        known.append(given)
+    return number
