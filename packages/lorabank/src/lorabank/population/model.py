@@ -30,8 +30,6 @@ POPULARITY = "popularity"
 SHARED = "shared"
 SHARED_RESIDUALS = "shared+residuals"
 NEIGHBOURS = "neighbours"
-SHARED_NEIGHBOURS = "shared+neighbours"
-EVERYTHING = "shared+residuals+neighbours"
 BESIDE, TRANSITIONS = "+neighbours", "+transitions"
 GROUP_PREFIX = "group:"
 
