@@ -28,13 +28,13 @@ def native_server_script() -> Path:
 @pytest.fixture
 def stdio_url(server_script: Path, tmp_path: Path) -> str:
     """A server of our own on a new database."""
-    return f"agentic-flow+stdio://{tmp_path}/agentdb.db?server={server_script}"
+    return f"agentic-flow+stdio://{tmp_path}/agentdb.db?server={server_script}&timeout=200"
 
 
 @pytest.fixture
 def native_url(native_server_script: Path, tmp_path: Path) -> str:
     """A server of our own on a new database, kept by better-sqlite3."""
-    return f"agentic-flow+stdio://{tmp_path}/agentdb.db?server={native_server_script}"
+    return f"agentic-flow+stdio://{tmp_path}/agentdb.db?server={native_server_script}&timeout=200"
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ AGENTDB = ("agentdb", "3.0.0-alpha.20", ("--omit=optional",))
 MCP_PROXY = ("mcp-proxy", "6.7.19", ())
 SQLITE = "better-sqlite3@11.10.0"
 _INSTALL_TIME = 600.0
-_START_TIME = 60.0
+_START_TIME = 300.0
 
 
 class MissingError(Exception):

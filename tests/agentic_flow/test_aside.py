@@ -155,7 +155,7 @@ async def test_over_stdio_no_long_text_reaches_the_sdk(
 
     real_read = pumps.read_message
     monkeypatch.setattr(pumps, "read_message", read)
-    with anyio.fail_after(60):
+    with anyio.fail_after(300):
         async with open_store(stdio_url) as store:
             await store.put_many([pattern(i, task=TASK) for i in range(MANY)])
         async with open_store(stdio_url) as store:
@@ -177,9 +177,9 @@ async def test_over_http_no_long_text_reaches_the_sdk(
         return decoded(parts)
 
     monkeypatch.setattr("lorabank_agentic_flow.replies.decoded", decode)
-    url = f"agentic-flow+http://{http_address}/mcp"
+    url = f"agentic-flow+http://{http_address}/mcp?timeout=200"
     # The SDK logs every message that it has decoded, in full.
-    with anyio.fail_after(60), caplog.at_level(logging.DEBUG, "mcp.client.streamable_http"):
+    with anyio.fail_after(300), caplog.at_level(logging.DEBUG, "mcp.client.streamable_http"):
         async with open_store(url) as store:
             await store.put_many([pattern(i, task=TASK) for i in range(MANY)])
             caplog.clear()

@@ -48,12 +48,12 @@ class TestHttp(PatternStoreConformance):
     @pytest.fixture
     def opener(self, http_address: str) -> Opener:
         """The same server again and again."""
-        url = f"agentic-flow+http://{http_address}/mcp"
+        url = f"agentic-flow+http://{http_address}/mcp?timeout=200"
         anyio.run(_empty, url)
         return lambda: open_store(url)
 
 
 async def _empty(url: str) -> None:
-    with anyio.fail_after(30):
+    with anyio.fail_after(300):
         async with raw_client(url) as call:
             await call("agentdb_delete", {"filters": {"before_timestamp": LATER}})

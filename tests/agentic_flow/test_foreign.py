@@ -18,7 +18,7 @@ from tests.agentic_flow.record_replies import SPOOF
 from tests.agentic_flow.samples import MAKE, SPACE, ids, pattern
 
 pytestmark = pytest.mark.anyio
-LIMIT = 60
+LIMIT = 300
 FOREIGN = "agentic-flow"
 
 
@@ -101,7 +101,7 @@ async def test_a_big_record_comes_back(stdio_url: str) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning")
 async def test_what_others_write_is_seen_over_http(http_address: str) -> None:
-    url = f"agentic-flow+http://{http_address}/mcp?refresh=0"
+    url = f"agentic-flow+http://{http_address}/mcp?refresh=0&timeout=200"
     with anyio.fail_after(LIMIT):
         async with open_store(url) as one, open_store(url) as other:
             mine = pattern(1, namespace="shared")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -14,10 +15,13 @@ from lorabank.types.pattern import Pattern
 from lorabank.types.query import EVERYTHING
 from lorabank_agentic_flow import open_store
 from lorabank_agentic_flow.client import MAX_REQUEST, FreshReads
+from lorabank_agentic_flow.database import prepare_database
+from lorabank_agentic_flow.envelope import to_text
 from lorabank_agentic_flow.planning import as_episode
 from lorabank_agentic_flow.records import Record
 from lorabank_conformance.samples import NAMESPACE
 from tests.agentic_flow.raw import Call, raw_client
+from tests.agentic_flow.real_server import http_server
 from tests.agentic_flow.samples import LATER, MAKE, ids, pattern
 
 pytestmark = [
@@ -25,16 +29,17 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning"),
 ]
-LIMIT = 90
+LIMIT = 300
 
 
 async def test_the_skill_library_neither_deletes_nor_gives_back_all_it_took(stdio_url: str) -> None:
-    skill = {"name": "n v1", "description": "words", "code": "secret", "success_rate": 0.123456}
+    words = to_text(Record("0" * 16 + "-00000000", MAKE.full_skill("s")))
+    skill = {"name": "n v1", "description": words, "code": "secret", "success_rate": 0.123456}
     with anyio.fail_after(LIMIT):
         async with raw_client(stdio_url) as call:
             await call("skill_create", skill)
             found = await call("skill_search", {"task": "words", "k": 9})
-            assert found.endswith("1. n v1\n   words\n   Success: 12.3%")  # no id, no code
+            assert found.endswith(f"1. n v1\n   {words}\n   Success: 12.3%")  # no id, no code
             with pytest.raises(BankRejectedError, match="UNIQUE"):
                 await call("skill_create", skill | {"description": "other words"})
             with pytest.raises(BankRejectedError, match="Invalid table: skills"):
@@ -103,13 +108,16 @@ def _of_size(size: int) -> Pattern:
 
 
 async def test_the_largest_request_passes_the_real_proxy_and_a_larger_one_does_not(
-    http_address: str,
+    http_address: str, server_script: Path, tmp_path: Path
 ) -> None:
-    url = f"agentic-flow+http://{http_address}/mcp"
+    database = tmp_path / "large.db"
+    prepare_database(database, server_script)
     largest = _of_size(MAX_REQUEST)
     size = as_episode(Record("0" * 16 + "-00000000", largest)).size
     assert MAX_REQUEST - 64 < size <= MAX_REQUEST
-    with anyio.fail_after(LIMIT):
+    # A server of its own: such requests keep it busy for a while.
+    with anyio.fail_after(LIMIT), http_server(database) as address:
+        url = f"agentic-flow+http://{address}/mcp?timeout=200"
         async with open_store(url) as store:
             await store.put_many([largest])
             store._mirror.forget()
@@ -118,7 +126,7 @@ async def test_the_largest_request_passes_the_real_proxy_and_a_larger_one_does_n
             assert await store.delete(NAMESPACE, EVERYTHING) == 1
             with pytest.raises(BankRejectedError, match="takes at most"):
                 await store.put_many([_of_size(MAX_REQUEST + 128)])
-        async with raw_client(url + "?timeout=5") as call:
+        async with raw_client(url.replace("=200", "=5")) as call:
             with pytest.raises(BankUnavailableError):
                 await _store(call, "x" * (MAX_REQUEST + 8192))
 

@@ -79,7 +79,7 @@ def test_the_pages_program_and_the_example_run(server_script: Path, tmp_path: Pa
             env=os.environ | {"AGENTDB_SERVER": str(server_script)},
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning"),
 ]
-LIMIT = 60
+LIMIT = 300
 TOKEN = "correct horse"
 
 

@@ -125,12 +125,14 @@ def test_an_adapter_that_is_read_elsewhere_keeps_its_slot() -> None:
 @given(seed=st.integers(0, 2**32 - 1), users=st.integers(1, 20))
 def test_forward_of_many_is_forward_of_each(kernel: Kernel, seed: int, users: int) -> None:
     rng, arena = np.random.default_rng(seed), Arena(33, 4, kernel, slab_bytes=5000)
-    leases = [arena.put(weights_of(i, 33, 4)) for i in range(users)]
+    held = [arena.put(weights_of(i, 33, 4)) for i in range(users)]
+    order = rng.integers(0, users, users)  # some twice, some not
+    leases = [held[i] for i in order]
     scales = rng.uniform(0.1, 2.0, users)
     X = rng.standard_normal((users, 33)).astype(np.float32)
     out = arena.forward_many(leases, scales, X)
     for i in range(users):
-        w, each = weights_of(i, 33, 4), np.empty(33, np.float32)
+        w, each = weights_of(int(order[i]), 33, 4), np.empty(33, np.float32)
         kernel.forward(w.A, w.B, scales[i], X[i], each)
         if kernel.name == "numpy":
             np.testing.assert_allclose(out[i], each, rtol=1e-5, atol=1e-5)
@@ -143,13 +145,15 @@ def test_forward_of_many_is_forward_of_each(kernel: Kernel, seed: int, users: in
 def test_update_of_many_is_update_of_each_and_leaves_the_old(kernel: Kernel) -> None:
     rng, arena = np.random.default_rng(0), Arena(33, 4, kernel, slab_bytes=5000)
     leases = [arena.put(weights_of(i, 33, 4)) for i in range(7)]
+    leases = [leases[i] for i in (3, 1, 6, 0, 2, 5, 4)]
     starts = np.cumsum([0, 3, 1, 2, 5, 1, 1, 4])
     X, T = rng.standard_normal((2, 17, 33)).astype(np.float32)
     found = arena.update_many(
         leases, 0.5, X, T, learning_rates=0.3, clip_thresholds=1.0, starts=starts
     )
     for i in range(7):
-        w, rows = weights_of(i, 33, 4), slice(starts[i], starts[i + 1])
+        w = weights_of((3, 1, 6, 0, 2, 5, 4)[i], 33, 4)
+        rows = slice(starts[i], starts[i + 1])
         A, B = np.empty_like(w.A), np.empty_like(w.B)
         energy, _ = kernel.mse_sums(X[rows], T[rows], None)
         error, norm = kernel.mse_update(
@@ -188,6 +192,9 @@ def test_a_bad_batch_changes_nothing(kernel: Kernel, bad: float) -> None:
     with pytest.raises(InvalidInputError, match="adapter 1"):
         arena.update_many(leases, 1.0, X, T, learning_rates=0.3, clip_thresholds=1.0)
     assert len(arena) == 3
+    X[2] = X[1]  # in another place, to be named all the same
+    with pytest.raises(InvalidInputError, match="adapter 1"):
+        arena.update_many(leases[::-1], 1.0, X, T, learning_rates=0.3, clip_thresholds=1.0)
     assert all(same(lease.weights(), weights_of(i)) for i, lease in enumerate(leases))
     if bad:
         X[1] = np.inf
@@ -205,4 +212,14 @@ def test_unfit_arguments_are_refused() -> None:
         arena.group([other.put(weights_of(0))])
     with pytest.raises(InvalidInputError, match="of this arena"):
         arena.group([])
+    own, X = [arena.put(weights_of(i)) for i in range(2)], np.ones((3, 6), np.float32)
+    rates = {"learning_rates": 0.3, "clip_thresholds": 1.0}
+    with pytest.raises(InvalidInputError, match="X"):
+        arena.forward_many(own, 1.0, X)
+    with pytest.raises(InvalidInputError, match="starts"):
+        arena.update_many(own, 1.0, X, X, **rates)  # type: ignore[arg-type]
+    for starts in ([0, 1, 2], [1, 2, 3], [0, 3], [0, 1, 2, 3]):
+        with pytest.raises(InvalidInputError, match="starts"):
+            arena.update_many(own, 1.0, X, X, starts=np.array(starts), **rates)  # type: ignore[arg-type]
+    del own
     assert len(arena) == 0

@@ -102,8 +102,8 @@ def test_something_after_the_end() -> None:
 
 
 def test_a_future_version_says_so() -> None:
-    with pytest.raises(CodecError, match=r"version 2 is not known here .* upgrade lorabank"):
-        Adapter.from_bytes(signed(BODY, version=2))
+    with pytest.raises(CodecError, match=r"version 3 is not known here .* upgrade lorabank"):
+        Adapter.from_bytes(signed(BODY, version=3))
 
 
 def test_another_kind_says_so() -> None:
@@ -129,7 +129,7 @@ def in_place_of_a(ext: msgpack.ExtType) -> bytes:
     return signed(msgpack.packb(record))
 
 
-@pytest.mark.parametrize("code", [0, 5, 127])
+@pytest.mark.parametrize("code", [0, 5, 16, 22, 32, 38, 48, 54, 127])
 def test_other_extension_types(code: int) -> None:
     with pytest.raises(CodecError, match=f"extension type {code}"):
         Adapter.from_bytes(in_place_of_a(msgpack.ExtType(code, b"\1\0\0\0\0")))
@@ -163,6 +163,26 @@ def test_impossible_arrays(data: bytes) -> None:
         payload = data[:head] + padding + data[head:]
         with pytest.raises(CodecError):
             Adapter.from_bytes(in_place_of_a(msgpack.ExtType(code, payload)))
+
+
+@pytest.mark.parametrize(
+    ("code", "payload"),
+    [
+        (33, b""),
+        (33, b"\1"),
+        (33, struct.pack("<H2x", 2) + bytes(4)),
+        (33, struct.pack("<Hxb", 1, 1) + bytes(4)),  # something in between
+        (33, struct.pack("<H2xf", 1, float("nan"))),
+        (49, struct.pack("<HH", 0, 0)),
+        (49, struct.pack("<HH", 65535, 65535) + bytes(4)),
+        (49, struct.pack("<HHf", 1, 1, float("inf"))),
+        (52, struct.pack("<HH", 1, 1) + bytes(8)),  # nothing in between
+        (53, struct.pack("<HH", 1, 3) + bytes(5)),
+    ],
+)
+def test_impossible_short_arrays(code: int, payload: bytes) -> None:
+    with pytest.raises(CodecError):
+        Adapter.from_bytes(in_place_of_a(msgpack.ExtType(code, payload)))
 
 
 @pytest.mark.parametrize(

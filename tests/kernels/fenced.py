@@ -49,9 +49,11 @@ def run(kernel: Any, n: int, dim: int, rank: int, at_end: bool) -> None:
     kernel.mse_update(A, B, 1.0, X, T, w, 1.0, 0.1, 1.0, A_out, B_out)
     slots, ones = fenced(np.arange(n), at_end), fenced(np.ones(n), at_end)
     slabs = (draw(n, 2 * rank * dim),)
-    assert kernel.forward_many(slabs, rank, slots, ones, X, out) == -1
-    results, starts = fenced(np.zeros((n, 3)), at_end), fenced(np.arange(n + 1), at_end)
-    kernel.mse_update_many(slabs, rank, slots, slots, ones, ones, ones, starts, X, T, None, results)
+    rows = fenced(np.arange(n)[::-1], at_end)
+    assert kernel.forward_many(slabs, rank, slots, ones, rows, X, out) == -1
+    stretches = fenced(np.arange(n)[:, None] + np.arange(2), at_end)
+    results, numbers = fenced(np.zeros((n, 3)), at_end), (ones, ones, ones)
+    kernel.mse_update_many(slabs, rank, slots, slots, *numbers, stretches, X, T, None, results)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,26 @@ def test_sums_and_losses_are_those_of_float64(kernel: Kernel, c: Case) -> None:
     assert plain == pytest.approx(exact.gradient(unweighted)[0], rel=1e-4)
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", [(1, 5, 1), (3, 37, 4), (10, 384, 8), (2, 64, 16)], ids=str)
+def test_a_loss_is_not_finite_if_a_number_of_the_matrices_is_not(
+    kernel: Kernel, shape: tuple[int, int, int], weighted: bool, bad: float
+) -> None:
+    """Whatever it is multiplied with: inputs, hidden values and weights of zero included."""
+    c = case_of(*shape, 0)
+    X = np.zeros_like(c.X)
+    weights = np.zeros(len(X), np.float32) if weighted else None
+    for matrix in (c.A, c.B):
+        for place in {0, matrix.size // 2, matrix.size - 1}:
+            sound = matrix.flat[place]
+            matrix.flat[place] = bad
+            losses = kernel.mse_loss(c.A, c.B, c.scale, X, c.T, weights)
+            assert not any(map(math.isfinite, losses))
+            matrix.flat[place] = sound
+    assert all(map(math.isfinite, kernel.mse_loss(c.A, c.B, c.scale, X, c.T, weights)))
+
+
 @few
 @given(c=cases())
 def test_gradient_is_that_of_float64(kernel: Kernel, c: Case) -> None:

@@ -51,12 +51,32 @@ def test_forward_of_many_is_forward_of_each(
     rank = min(rank, dim)
     rng, slabs = np.random.default_rng(seed), slabs_of(3, 5, rank, dim, seed, padding)
     slots, scales = rng.integers(0, 15, users), rng.uniform(0.1, 2.0, users)
-    X = rng.standard_normal((users, dim)).astype(np.float32)
-    out, each = np.full_like(X, np.nan), np.full_like(X, np.nan)
-    assert kernel.forward_many(slabs, rank, slots, scales, X, out) == -1
-    for i, slot in enumerate(slots):
-        assert kernel.forward(*views(slabs, slot, rank, dim), scales[i], X[i], each[i])
+    rows = rng.permutation(users + 2)[:users]
+    X = rng.standard_normal((users + 2, dim)).astype(np.float32)
+    out, each = np.full_like(X, 7.0), np.full_like(X, 7.0)
+    assert kernel.forward_many(slabs, rank, slots, scales, rows, X, out) == -1
+    for slot, scale, row in zip(slots, scales, rows, strict=True):
+        assert kernel.forward(*views(slabs, slot, rank, dim), scale, X[row], each[row])
     equal(kernel, out, each)
+    alike = out.copy()
+    kernel.forward_many(slabs, rank, slots, scales[:1], rows, X, out)
+    kernel.forward_many(slabs, rank, slots, np.full(users, scales[0]), rows, X, alike)
+    assert out.tobytes() == alike.tobytes()
+
+
+def test_outputs_beyond_the_caches_are_the_same(kernel: Kernel) -> None:
+    """A large output may be written past the caches, row by row where it is aligned for that."""
+    dim, rank, users = 64, 4, 20_000
+    slabs = slabs_of(1, 8, rank, dim, 0)
+    X = np.tile(np.random.default_rng(0).standard_normal((8, dim), np.float32), (users // 8, 1))
+    slots, scales = np.arange(users) % 8, np.ones(users)
+    memory = np.empty(users * dim + 16, np.float32)
+    for shift in (0, 1, 8):  # floats
+        out = memory[shift : shift + users * dim].reshape(users, dim)
+        assert kernel.forward_many(slabs, rank, slots, scales, np.arange(users), X, out) == -1
+        first = np.empty_like(X[:8])
+        kernel.forward_many(slabs, rank, slots[:8], scales[:8], np.arange(8), X[:8], first)
+        equal(kernel, out, np.tile(first, (users // 8, 1)))
 
 
 def test_forward_of_many_names_the_first_bad_row(kernel: Kernel) -> None:
@@ -64,9 +84,10 @@ def test_forward_of_many_names_the_first_bad_row(kernel: Kernel) -> None:
     X[2, 8], X[3, 0] = np.nan, np.inf
     out = np.full_like(X, 7.0)
     slots, scales = np.arange(4), np.ones(4)
-    assert kernel.forward_many(slabs, 2, slots, scales, X, out) == 2
-    assert (out[2:] == 7.0).all()
-    assert (out[:2] != 7.0).all()
+    for rows in (np.arange(4), np.array([3, 1, 2, 0])):
+        assert kernel.forward_many(slabs, 2, slots, scales, rows, X, out) == 2
+        assert (out[2:] == 7.0).all()
+        assert (out[:2] != 7.0).all()
 
 
 @few
@@ -94,14 +115,18 @@ def test_update_of_many_is_update_of_each(
     sources = order[:n].copy()
     targets = sources if in_place else order[n : 2 * n].copy()
     starts = np.cumsum([0, *lengths])
+    stretches = np.stack([starts[:-1], starts[1:]], axis=1)[rng.permutation(n)]
     c = case_of(int(starts[-1]), dim, rank, seed, weighted=weighted)
     scales, rates, clips = rng.uniform(0.1, 1.0, (3, n))
+    if in_place:
+        scales, rates, clips = (np.full(n, one[0]) for one in (scales, rates, clips))
+    numbers = [one[:1] for one in (scales, rates, clips)] if in_place else [scales, rates, clips]
     results = np.full((n, 3), np.nan)
     kernel.mse_update_many(
-        slabs, rank, sources, targets, scales, rates, clips, starts, c.X, c.T, c.weights, results
+        slabs, rank, sources, targets, *numbers, stretches, c.X, c.T, c.weights, results
     )
     for i in range(n):
-        part = slice(starts[i], starts[i + 1])
+        part = slice(*stretches[i])
         w = None if c.weights is None else c.weights[part]
         energy, _ = kernel.mse_sums(c.X[part], c.T[part], w)
         A, B = views(before, sources[i], rank, dim)
@@ -123,9 +148,9 @@ def test_one_bad_user_changes_nobody_else(kernel: Kernel, fault: str) -> None:
     before = slabs[0].copy()
     c.X[1] = {"nan": np.nan, "zeros": 0.0, "overflow": 1e25}[fault]
     results, ones = np.zeros((3, 3)), np.ones(3)
-    slots, starts = np.arange(3), np.arange(4)
+    slots, stretches = np.arange(3), np.arange(3)[:, None] + np.arange(2)
     kernel.mse_update_many(
-        slabs, 2, slots, slots, ones, ones, ones, starts, c.X, c.T, None, results
+        slabs, 2, slots, slots, ones, ones, ones, stretches, c.X, c.T, None, results
     )
     assert not math.isfinite(results[1, 2])
     assert (slabs[0][1] == before[1]).all()

@@ -8,14 +8,14 @@ import anyio
 import anyio.lowlevel
 import numpy as np
 import pytest
-from tests.engine.banks import make_config
+from tests.engine.banks import FakeTime, make_config
 from tests.personalizer.stores import ScriptedStore, batch
 
 from lorabank import EmbeddingSpace, EngineConfig, Feedback, ItemPool, TrialConfig
 from lorabank.adapter import Adapter
 from lorabank.arena import Arena
 from lorabank.errors import InvalidInputError, StoreError, StoreUnavailableError
-from lorabank.personalizer import Personalizer, many
+from lorabank.personalizer import Personalizer, Selection, many
 from lorabank.personalizer.hot import OBJECTS
 from lorabank.stores import open_adapter_store
 
@@ -79,6 +79,63 @@ async def test_forward_of_many_is_transform_of_each(
                 else:
                     assert found[i].tobytes() == own.tobytes()
             assert (found != X).any()
+
+
+@pytest.mark.parametrize("kernel", ["auto", "numpy"])
+async def test_a_selection_serves_what_ids_would(store_url: str, kernel: str) -> None:
+    """Also after somebody learned, was forgotten, or came by, and when adapters have grown old."""
+    with anyio.fail_after(60):
+        time, asked = FakeTime(), [*USERS[::-1], "new", *USERS[:5]]
+        config = make_config(kernel=kernel)
+        async with (
+            open_adapter_store(store_url) as store,
+            Personalizer.open(config, store=store, clock=time.clock, hot_adapters=7) as p,
+            Personalizer.open(config, store=store, clock=time.clock) as elsewhere,
+        ):
+            await p.update_many({user: batch(i) for i, user in enumerate(USERS)})
+            chosen, X = Selection(asked), rows(len(asked))
+            served = [await p.forward_many(chosen, X)]
+            assert served[0].tobytes() == (await p.forward_many(asked, X)).tobytes()
+            found = chosen.found
+            out = np.empty_like(X)
+            assert await p.forward_many(chosen, X, out) is out
+            assert chosen.found is found
+            assert out.tobytes() == served[0].tobytes()
+            for change in (
+                lambda: p.learn(USERS[3], batch(77)),
+                lambda: p.forget(USERS[4]),
+                lambda: p.learn("new", batch(78)),
+            ):
+                await change()
+                served.append(await p.forward_many(chosen, X))
+                assert served[-1].tobytes() == (await p.forward_many(asked, X)).tobytes()
+            await elsewhere.learn(USERS[5], batch(79))
+            time.advance(5.1)
+            served.append(await p.forward_many(chosen, X))
+            assert served[-1].tobytes() == (await p.forward_many(asked, X)).tobytes()
+            assert len({one.tobytes() for one in served}) == len(served)
+            other = await elsewhere.forward_many(chosen, X)
+            assert other.tobytes() == served[-1].tobytes()
+
+
+async def test_a_selection_refuses_what_ids_would() -> None:
+    async with Personalizer.open(make_config()) as p:
+        chosen, X = Selection(["a", "b"]), rows(2)
+        for users in ([], "ab"):
+            with pytest.raises(InvalidInputError, match="user_ids"):
+                Selection(users)
+        for ids in (["a", ""], ["a", None]):
+            with pytest.raises(InvalidInputError, match="user_ids"):
+                await p.forward_many(Selection(ids), X)  # type: ignore[arg-type]
+        with pytest.raises(InvalidInputError, match="user_ids"):
+            await p.forward_many(chosen, rows(3))
+        for bad in (X, np.empty((2, DIM)), np.empty((3, DIM), np.float32), [[0.0] * DIM] * 2):
+            with pytest.raises(InvalidInputError, match="out"):
+                await p.forward_many(chosen, X, bad)  # type: ignore[arg-type]
+        for _ in range(2):
+            with pytest.raises(InvalidInputError, match="X"):
+                await p.forward_many(chosen, np.full((2, DIM), np.inf))
+            await p.forward_many(chosen, X)
 
 
 async def test_adapters_of_several_ranks_are_served_together() -> None:

@@ -12,7 +12,7 @@ import pytest
 from lorabank.config import ReplayConfig
 from lorabank.errors import CodecError, StoreClosedError, StoreError, StoreUnavailableError
 from lorabank.stores import AdapterStore, PopulationRecord, open_adapter_store
-from lorabank.stores.sqlite import schema
+from lorabank.stores.sqlite import checkpoints, schema
 from lorabank.types.space import EmbeddingSpace
 from lorabank_conformance.adapters.base import Adapters, key_of
 from lorabank_conformance.samples import Samples
@@ -42,11 +42,26 @@ async def look(store: AdapterStore) -> int:
     return len(USERS)
 
 
+async def test_the_log_begins_anew_beside_the_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each commit writes some pages; all of them together would make the log ten times as long."""
+    monkeypatch.setattr(checkpoints, "EVERY", 10)
+    path, log = tmp_path / "app.db", tmp_path / "app.db-wal"
+    commits = 300
+    async with open_adapter_store(url(path)) as store:
+        for i in range(commits):
+            await store.commit(BUILD.change(f"user{i}", i, seen=2))
+        assert log.stat().st_size < commits * 4096
+    async with open_adapter_store(url(path)) as store:
+        assert (await store.counts()).adapters == commits
+
+
 async def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "app.db"
     await fill(path)
     size = path.stat().st_size
-    for keep in (1, 99, 100, 4096, size // 2, size - 4096, size - 1):
+    for keep in (1, 99, 100, 4096, size // 2, size - 4096, size - 4097):
         copy = tmp_path / f"cut{keep}.db"
         copy.write_bytes(path.read_bytes()[:keep])
         with pytest.raises(StoreError):
@@ -60,10 +75,11 @@ async def test_damaged_pages_give_an_error_or_the_right_answer(tmp_path: Path) -
     data = path.read_bytes()
     refused = 0
     pages = range(0, len(data) // 4096, 3)
-    for page in pages:
+    damaged = [data[: 4096 * i] + os.urandom(4096) + data[4096 * i + 4096 :] for i in pages]
+    # The last byte is lost: whether it is read depends on what the last page is for.
+    for page, bytes_ in enumerate([*damaged, data[:-1]]):
         copy = tmp_path / f"damaged{page}.db"
-        start = 4096 * page
-        copy.write_bytes(data[:start] + os.urandom(4096) + data[start + 4096 :])
+        copy.write_bytes(bytes_)
         try:
             async with open_adapter_store(url(copy)) as store:
                 await look(store)

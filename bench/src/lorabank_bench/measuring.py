@@ -18,15 +18,15 @@ class Case:
     run: Runner
 
 
-def case(name: str, work: Callable[[], object]) -> Case:
-    """A case that calls ``work``."""
+def case(name: str, work: Callable[[], object], clock: Callable[[], float] = perf_counter) -> Case:
+    """A case that calls ``work``. With `time.thread_time`, only this thread's own time counts."""
 
     def run(count: int) -> float:
         turns = range(count)
-        started = perf_counter()
+        started = clock()
         for _ in turns:
             work()
-        return perf_counter() - started
+        return clock() - started
 
     return Case(name, run)
 

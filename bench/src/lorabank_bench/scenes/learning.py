@@ -68,7 +68,7 @@ async def _consolidation(setup: Setup) -> AsyncIterator[Work]:
 @asynccontextmanager
 async def _population(setup: Setup) -> AsyncIterator[Work]:
     """The same where the items are known: what everyone shares is trained as well."""
-    items, users = (200, 60) if setup.quick else (10_000, 1_000)
+    items, users = (200, 60) if setup.quick else (5_000, 500)
     pool = ItemPool(unit_rows(items, 64))
     rng = np.random.default_rng(0)
     config = EngineConfig(EmbeddingSpace("bench", 64), rank=4, objective="contrastive")
@@ -88,5 +88,5 @@ LEARNING_SCENES = {
     "batches of 1000 x 768, rank 32": _big,
     "contrastive, 1000 x 768, 10k items": _contrastive,
     "consolidation, 2000 users": _consolidation,
-    "consolidation, 1000 users, 10k items": _population,
+    "consolidation, 500 users, 5k items": _population,
 }

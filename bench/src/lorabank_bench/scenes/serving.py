@@ -45,7 +45,7 @@ async def _many(setup: Setup) -> AsyncIterator[Work]:
 @asynccontextmanager
 async def _durable(setup: Setup) -> AsyncIterator[Work]:
     """Consolidation from a file: the replay is read, a population made, kept, and put into use."""
-    items, users = (200, 60) if setup.quick else (5_000, 600)
+    items, users = (200, 60) if setup.quick else (2_000, 300)
     pool = ItemPool(unit_rows(items, 64))
     rng = np.random.default_rng(0)
     config = EngineConfig(EmbeddingSpace("bench", 64), rank=4, objective="contrastive")
@@ -62,5 +62,5 @@ async def _durable(setup: Setup) -> AsyncIterator[Work]:
 SERVING_SCENES = {
     "rank over 100k items": _ranking,
     "forward_many, 5000 users": _many,
-    "consolidation of a sqlite store, 600 users, 5k items": _durable,
+    "consolidation of a sqlite store, 300 users, 2k items": _durable,
 }

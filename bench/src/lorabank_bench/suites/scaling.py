@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, thread_time
 
 import faiss
 import numpy as np
@@ -26,7 +26,6 @@ from lorabank_bench.looping import in_loop
 from lorabank_bench.measuring import case
 from lorabank_bench.results import Figure, Results
 from lorabank_bench.setup import Setup, feedback, trained, unit_rows
-from lorabank_bench.suites.many import blocks, forward_many
 from lorabank_bench.throughput import Load, in_a_process
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -55,12 +54,19 @@ def _curve(
 
 
 def _pool(setup: Setup, results: Results, sizes: Sequence[int]) -> None:
-    """The kernel over slots at random: beyond the cache each user's block comes from memory."""
+    """Some users of a pool, drawn at random: beyond the cache each block comes from memory.
+
+    Slots are visited in rising order, as `Arena.group` puts them.
+    """
     points = []
     for users in sizes:
-        pool, rows = blocks(users, 64, 4), unit_rows(min(users, 10_000), 64)
-        times = setup.time([forward_many(setup, pool, 64, 4, rows)])
-        points.append((users, 1e9 * times.median("forward_many") / len(rows)))
+        asked, rng = min(users, 10_000), np.random.default_rng(1)
+        pool, X = np.full((users, 2 * 4 * 64), 0.01, np.float32), unit_rows(asked, 64)
+        slots, rows = np.sort(rng.choice(users, asked, replace=False)), rng.permutation(asked)
+        arguments = ((pool,), 4, slots, np.ones(asked), rows, X, np.empty_like(X))
+        work = partial(setup.kernel.forward_many, *arguments)
+        times = setup.time([case("many", work, thread_time)])
+        points.append((users, 1e9 * times.median("many") / asked))
     _curve(results, "users in a pool, 64/r4", "forward_many, each user", "ns", points)
 
 

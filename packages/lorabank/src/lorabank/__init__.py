@@ -48,7 +48,7 @@ from lorabank.hooks import Backend, BankUrl, hookimpl
 from lorabank.kernels import Kernel, list_kernels, open_kernel
 from lorabank.numerics.contrastive import Calibration
 from lorabank.outbox import DeadLetter, DeliveryReport
-from lorabank.personalizer import ForgetReceipt, ManyUpdates, Personalizer, Ranked
+from lorabank.personalizer import ForgetReceipt, ManyUpdates, Personalizer, Ranked, Selection
 from lorabank.protocols import Capability, Embedder, PatternStore, ReasoningBank, StoreStats
 from lorabank.stores import AdapterStore, open_adapter_store
 from lorabank.types.feedback import Feedback, create_adapter_feedback, watch_reward
@@ -125,6 +125,7 @@ __all__ = [
     "ReasoningBank",
     "ReplayConfig",
     "RlsConfig",
+    "Selection",
     "Skill",
     "SkillReport",
     "StandardBank",

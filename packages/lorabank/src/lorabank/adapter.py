@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from lorabank.codec import decode, encode
 from lorabank.errors import InvalidInputError
 from lorabank.kernels import NUMPY, Kernel
-from lorabank.types.arrays import AnyFloatArray, FloatArray, as_matrix
+from lorabank.types.arrays import AnyFloatArray, FloatArray, as_matrix, check_out
 from lorabank.types.checks import (
     check_choice,
     check_count,
@@ -205,7 +205,7 @@ class Adapter:
         if out is None:
             out = np.empty(shape, np.float32)
         else:
-            _check_out(out, shape, inputs)
+            check_out(out, shape, inputs)
         rows = out.reshape(inputs.shape)
         if not self.kernel.forward(self.A, self.B, self.scale, inputs, rows):
             largest = float(np.abs(inputs).max())
@@ -243,12 +243,3 @@ def _halved(matrix: FloatArray) -> AnyFloatArray:
 def lora_scale(alpha: float, rank: int, scaling: str) -> float:
     """``alpha / rank``, or ``alpha / sqrt(rank)`` for "rslora"."""
     return alpha / (math.sqrt(rank) if scaling == "rslora" else rank)
-
-
-def _check_out(out: FloatArray, shape: tuple[int, ...], inputs: FloatArray) -> None:
-    if not isinstance(out, np.ndarray) or out.dtype != np.float32 or out.shape != shape:
-        raise InvalidInputError("out", getattr(out, "shape", out), f"a float32 array {shape}")
-    if not out.flags.carray:
-        raise InvalidInputError("out", "a strided or read-only array", "a contiguous writable one")
-    if np.shares_memory(out, inputs):
-        raise InvalidInputError("out", "memory shared with X", "an array of its own")

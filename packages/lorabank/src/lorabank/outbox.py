@@ -51,7 +51,7 @@ class MemoryQueue:
     def __init__(self, dead_letters: int) -> None:
         self._patterns: deque[Pattern] = deque()
         self._changed: anyio.Event | None = None
-        self.sending = anyio.Lock()
+        self.sending = anyio.Lock(fast_acquire=True)
         self.delivered_count = 0
         self.dead_count = 0
         self.dead: deque[DeadLetter] = deque(maxlen=dead_letters)

@@ -14,12 +14,13 @@ from lorabank.types.feedback import Feedback
 _BLOCK = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Experience:
+@dataclass(slots=True, eq=False)
+class _Batch:
     """One batch of feedback of one (hashed) user."""
 
     user_key: str
     feedback: Feedback
+    rows: int
     created_at: float
     size: int
 
@@ -40,7 +41,7 @@ class ExperienceReplay:
 
     def __init__(self, config: ReplayConfig) -> None:
         self._config = config
-        self._batches: OrderedDict[int, Experience] = OrderedDict()
+        self._batches: OrderedDict[int, _Batch] = OrderedDict()
         self._users: dict[str, _History] = {}
         self._next = 0
         self._size = 0
@@ -66,16 +67,18 @@ class ExperienceReplay:
         """Keep a copy of a batch; ``now`` in unix seconds. Supplied negatives are not kept."""
         if not self._config.enabled:
             return
-        copy = kept(feedback, self._config.max_rows_per_user).copy()
-        self._batches[self._next] = entry = Experience(user_key, copy, now, copy.nbytes)
+        limit, number = self._config.max_rows_per_user, self._next
+        copy = kept(feedback, limit).copy()
+        rows, size = len(copy), copy.nbytes
+        self._batches[number] = _Batch(user_key, copy, rows, now, size)
         history = self._users.get(user_key)
         if history is None:
             history = self._users[user_key] = _History()
-        history.batches.append(self._next)
-        history.rows += len(copy)
+        history.batches.append(number)
+        history.rows += rows
         self._next += 1
-        self._size += entry.size
-        while len(history.batches) > 1 and history.rows > self._config.max_rows_per_user:
+        self._size += size
+        while len(history.batches) > 1 and history.rows > limit:
             self._drop(history.batches[0])
         self._trim(now)
 
@@ -116,7 +119,7 @@ class ExperienceReplay:
         self._size -= entry.size
         history = self._users[entry.user_key]
         history.batches.remove(number)
-        history.rows -= len(entry.feedback)
+        history.rows -= entry.rows
         if not history.batches:
             del self._users[entry.user_key]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, TypeVarTuple
 
@@ -23,16 +25,33 @@ async def within(
     """
     try:
         with anyio.fail_after(deadline):
-            return await undisturbed(what, question, *arguments)
+            return await apart(what, question, *arguments)
     except TimeoutError as exc:
         raise BankUnavailableError(f"{what}: no answer within {deadline:g} s") from exc
 
 
 async def undisturbed(what: str, question: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
-    """Await ``question(*arguments)`` in a task of its own.
+    """Await ``question(*arguments)`` in a task of the engine's own, which only a scope may cancel.
 
     Foreign code may raise asyncio's CancelledError though nobody has cancelled it (a task of its
-    own was). In a task of ours that would look like our own cancellation, and end it in silence.
+    own was, or it cancels ours). That would look like our own cancellation, and end the task in
+    silence. In somebody else's task, which may be cancelled without a scope, use `apart`.
+
+    Raises:
+        BankUnavailableError: it cancelled itself.
+    """
+    try:
+        return await question(*arguments)
+    except anyio.get_cancelled_exc_class() as exc:
+        if anyio.current_effective_deadline() == -math.inf:
+            raise  # a scope around us is cancelled
+        if isinstance(exc, asyncio.CancelledError):
+            _uncancel()
+        raise BankUnavailableError(f"{what}: cancelled by the bank itself") from exc
+
+
+async def apart(what: str, question: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
+    """`undisturbed` in anybody's task: ``question`` gets a task of its own.
 
     Raises:
         BankUnavailableError: it cancelled itself.
@@ -53,3 +72,10 @@ async def undisturbed(what: str, question: Callable[[*Ts], Awaitable[T]], *argum
     if not answers:
         raise BankUnavailableError(f"{what}: cancelled by the bank itself")
     return answers[0]
+
+
+def _uncancel() -> None:
+    """Take back what was asked of this asyncio task without a scope."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()

@@ -17,7 +17,7 @@ from lorabank.types.skill import Skill
 from lorabank.types.space import EmbeddingSpace
 from lorabank_agentic_flow.records import PATTERN, SKILL, Key, Record
 from lorabank_memory.namespace import Namespace
-from lorabank_memory.segment import Row
+from lorabank_memory.segment import Rows
 
 _OBJECT_BYTES = 2048  # of a pattern's objects besides its vectors, roughly
 
@@ -36,7 +36,7 @@ class View:
     def put(self, records: Iterable[Record]) -> list[str]:
         """Take in versions; the revisions that no longer count, theirs or earlier ones."""
         outdated: list[str] = []
-        rows: defaultdict[str, dict[str, Row]] = defaultdict(dict)
+        new: defaultdict[str, dict[str, Pattern]] = defaultdict(dict)
         for record in records:
             key, held = record.key, self._revisions.get(record.key)
             if held is not None and held != record.revision:
@@ -45,12 +45,12 @@ class View:
                 continue
             self._revisions[key] = record.revision
             if isinstance(record.value, Pattern):
-                rows[key.namespace][key.id] = Row.of(record.value)
+                new[key.namespace][key.id] = record.value
                 self.dim = record.value.dim
             else:
                 self._take(key, record.value)
-        for namespace, batch in rows.items():
-            self._tenants[namespace].put(list(batch.values()))
+        for namespace, batch in new.items():
+            self._tenants[namespace].put(Rows.of(list(batch.values())))
         return outdated
 
     def drop(self, versions: Iterable[tuple[Key, str]]) -> None:
@@ -75,7 +75,7 @@ class View:
                 continue
             self._foreign[pattern.namespace][pattern.id] = pattern
             if searchable:
-                self._tenants[pattern.namespace].put([Row.of(pattern)])
+                self._tenants[pattern.namespace].put(Rows.of([pattern]))
 
     def revision(self, key: Key) -> str | None:
         """The held version of a record."""

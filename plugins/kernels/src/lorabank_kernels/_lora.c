@@ -5,6 +5,7 @@
  * shapes, is said in `lorabank.kernels.protocol`.
  */
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "arguments.h"
@@ -13,6 +14,13 @@
 /* Multiply-adds (some 10 us) from which on another thread may run meanwhile. Below it, giving the
  * GIL away could cost more than the call: whoever takes it may keep it for milliseconds. */
 #define LONG 200000
+/* Bytes of a cache line; of blocks that are asked for ahead, and how many; of a block's beginning;
+ * and of outputs that no cache would hold until they are read. */
+#define LINE 64
+#define AHEAD 8192
+#define MOST_AHEAD 8
+#define BEGINNING 4096
+#define FAR (4 << 20)
 
 typedef struct {
     PyObject_HEAD
@@ -292,17 +300,47 @@ static int slabs_of(PyObject *tuple, PyObject *rank, size_t d, int mode, Slabs *
     return 1;
 }
 
-static int within(const Slabs *slabs, const int64_t *slots, size_t n)
+/* Whether n numbers are in [0, limit): else an IndexError. */
+static int below(const char *name, const int64_t *numbers, size_t n, size_t limit)
 {
-    const uint64_t capacity = (uint64_t)slabs->count * slabs->blocks;
     for (size_t i = 0; i < n; i++) {
-        if ((uint64_t)slots[i] >= capacity) {
-            PyErr_Format(PyExc_IndexError, "slot %lld is not one of %llu", (long long)slots[i],
-                         (unsigned long long)capacity);
+        if ((uint64_t)numbers[i] >= limit) {
+            PyErr_Format(PyExc_IndexError, "%s %lld is not one of %zu", name, (long long)numbers[i],
+                         limit);
             return 0;
         }
     }
     return 1;
+}
+
+static int within(const Slabs *slabs, const int64_t *slots, size_t n)
+{
+    return below("slot", slots, n, (size_t)slabs->count * slabs->blocks);
+}
+
+/* A number for each of n adapters, or one for all: then the step from one to the next is 0. */
+typedef struct {
+    const double *first;
+    size_t step;
+} Numbers;
+
+static int numbers_of(Arrays *held, PyObject *object, const char *name, size_t n, Numbers *numbers)
+{
+    const Array *found = array(held, object, name, 'd', READ);
+    if (found == NULL)
+        return 0;
+    if (found->rows != 1 || (found->columns != n && found->columns != 1)) {
+        PyErr_Format(PyExc_ValueError, "%s: %zu numbers, expected one or %zu", name, found->columns,
+                     n);
+        return 0;
+    }
+    *numbers = (Numbers){found->data, found->columns == n};
+    return 1;
+}
+
+static double number_of(const Numbers *numbers, size_t i)
+{
+    return numbers->first[i * numbers->step];
 }
 
 /* Whether the memory of an argument is part of a slab, which is an error. */
@@ -329,25 +367,67 @@ static Adapter adapter_at(const Slabs *slabs, int64_t slot, double scale)
     return (Adapter){A, A + slabs->d * (size_t)slabs->r, (float)scale, slabs->d, slabs->r};
 }
 
-/* Blocks come in any order. Announcing the next one to the processor (prefetching it) was tried, one
- * to four blocks ahead and to both caches: it changed nothing. */
+/* Stretches of rows, (n, 2): each begins before it ends, within `rows`. Returns the longest, or 0
+ * with an exception set. */
+static size_t longest(const int64_t *stretches, size_t n, size_t rows)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < n; i++) {
+        const int64_t start = stretches[2 * i], stop = stretches[2 * i + 1];
+        if (start < 0 || stop <= start || (uint64_t)stop > rows) {
+            PyErr_Format(PyExc_IndexError, "rows %lld to %lld are no stretch of %zu",
+                         (long long)start, (long long)stop, rows);
+            return 0;
+        }
+        most = (size_t)(stop - start) > most ? (size_t)(stop - start) : most;
+    }
+    return most;
+}
 
-/* forward_many(slabs, rank, slots, scales, X, out) -> the first row that is not finite, or -1 */
+/* Asks for memory that is needed soon, into the second-level cache: for the first level the queue
+ * is several times shorter. (Inlined by force: GCC drops calls of a function that only prefetches.) */
+static ALWAYS void announce(const void *start, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += LINE)
+        __builtin_prefetch((const char *)start + at, 0, 2);
+}
+
+/* The beginning of the block in `slots[later]`, unless it follows the one before in memory: then,
+ * as behind the beginning, the processor sees by itself what comes next. */
+static ALWAYS void announce_block(const Slabs *slabs, const int64_t *slots, size_t later)
+{
+    const size_t block = 8 * slabs->d * (size_t)slabs->r;
+    if (slots[later] != slots[later - 1] + 1)
+        announce(block_of(slabs, slots[later]), block < BEGINNING ? block : BEGINNING);
+}
+
+/* How many adapters ahead: some kilobytes should be under way at all times. */
+static size_t ahead_of(const Slabs *slabs)
+{
+    const size_t adapters = AHEAD / (8 * slabs->d * (size_t)slabs->r);
+    return adapters < 1 ? 1 : adapters > MOST_AHEAD ? MOST_AHEAD : adapters;
+}
+
+/* forward_many(slabs, rank, slots, scales, rows, X, out) -> the first row that is not finite, or -1 */
 static PyObject *forward_many(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     Arrays held = {.count = 0};
     Slabs slabs = {.count = 0};
     PyObject *result = NULL;
-    Array *X;
-    if (!counted(count, 6) || (X = array(&held, args[4], "X", 'f', READ)) == NULL)
+    Array *X, *found;
+    if (!counted(count, 7) || (X = array(&held, args[5], "X", 'f', READ)) == NULL ||
+        (found = array(&held, args[2], "slots", 'q', READ)) == NULL)
         return release(&held), NULL;
-    const size_t n = X->rows, d = X->columns;
-    const int64_t *slots = shaped(&held, args[2], "slots", 'q', READ, 1, n);
-    const double *scales = slots ? shaped(&held, args[3], "scales", 'd', READ, 1, n) : NULL;
-    float *out = scales ? shaped(&held, args[5], "out", 'f', WRITE, n, d) : NULL;
+    const size_t n = found->columns, d = X->columns;
+    const int64_t *slots = found->data, *rows = NULL;
+    Numbers scales;
+    float *out = NULL;
+    if (numbers_of(&held, args[3], "scales", n, &scales) &&
+        (rows = shaped(&held, args[4], "rows", 'q', READ, 1, n)) != NULL)
+        out = shaped(&held, args[6], "out", 'f', WRITE, X->rows, d);
     if (out == NULL || last_overlaps(&held, "out", 0) ||
         !slabs_of(args[0], args[1], d, READ, &slabs) || !within(&slabs, slots, n) ||
-        in_slabs(&slabs, &held.items[held.count - 1].view, "out"))
+        !below("row", rows, n, X->rows) || in_slabs(&slabs, &held.items[held.count - 1].view, "out"))
         goto done;
     float *hidden = malloc(4 * (size_t)slabs.r);
     if (hidden == NULL) {
@@ -357,13 +437,26 @@ static PyObject *forward_many(PyObject *self, PyObject *const *args, Py_ssize_t 
     const float *x = X->data;
     const Scratch t = {.H = hidden};
     const Variant *variant = variant_of(self);
+    const size_t ahead = ahead_of(&slabs);
+    const int far = 4 * n * d > FAR;
     long long bad = -1;
     PyThreadState *state = let_others_run(n, d, (size_t)slabs.r);
-    for (size_t i = 0; i < n && bad < 0; i++) {
-        const Adapter m = adapter_at(&slabs, slots[i], scales[i]);
-        if (!variant->forward(&m, x + i * d, 1, out + i * d, &t))
-            bad = (long long)i;
+    for (size_t i = 0; i < n; i++) {
+        const size_t later = i + ahead;
+        if (later < n) {
+            announce_block(&slabs, slots, later);
+            if (rows[later] != rows[later - 1] + 1)
+                announce(x + (size_t)rows[later] * d, 4 * d);
+        }
+        const Adapter m = adapter_at(&slabs, slots[i], number_of(&scales, i));
+        const size_t at = (size_t)rows[i] * d;
+        const int finite = far ? variant->forward_far(&m, x + at, out + at, &t)
+                               : variant->forward(&m, x + at, 1, out + at, &t);
+        if (!finite && (bad < 0 || rows[i] < bad))
+            bad = rows[i];
     }
+    if (far)
+        atomic_thread_fence(memory_order_seq_cst); /* what went past the caches is there now */
     back_again(state);
     free(hidden);
     result = PyLong_FromLongLong(bad);
@@ -371,21 +464,6 @@ done:
     release_slabs(&slabs);
     release(&held);
     return result;
-}
-
-/* starts (n + 1): rising from 0 to the number of rows; returns the longest stretch, or 0. */
-static size_t longest(const int64_t *starts, size_t n, size_t rows)
-{
-    size_t most = 0;
-    if (starts[0] != 0 || starts[n] != (int64_t)rows)
-        return 0;
-    for (size_t i = 0; i < n; i++) {
-        if (starts[i + 1] <= starts[i] || starts[i + 1] > (int64_t)rows)
-            return 0;
-        const size_t length = (size_t)(starts[i + 1] - starts[i]);
-        most = length > most ? length : most;
-    }
-    return most;
 }
 
 /* One user: results = (error, energy, norm); nothing is written if one is not finite. */
@@ -403,8 +481,8 @@ static void update_one(
     results[0] = errors[0];
 }
 
-/* mse_update_many(slabs, rank, sources, targets, scales, rates, clips, starts, X, T, weights,
- * results) -> None; results (n, 3): error, energy, norm of each */
+/* mse_update_many(slabs, rank, sources, targets, scales, rates, clips, stretches, X, T, weights,
+ * results) -> None; stretches (n, 2): rows of each; results (n, 3): error, energy, norm of each */
 static PyObject *mse_update_many(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     Arrays held = {.count = 0};
@@ -419,24 +497,22 @@ static PyObject *mse_update_many(PyObject *self, PyObject *const *args, Py_ssize
         return release(&held), NULL;
     const int64_t *sources = found->data;
     const size_t n = found->columns;
-    const int64_t *targets = NULL, *starts = NULL;
-    const double *scales = NULL, *rates = NULL, *clips = NULL;
+    const int64_t *targets = NULL, *stretches = NULL;
+    Numbers scales, rates, clips;
     double *results;
     if ((targets = shaped(&held, args[3], "targets", 'q', READ, 1, n)) == NULL ||
-        (scales = shaped(&held, args[4], "scales", 'd', READ, 1, n)) == NULL ||
-        (rates = shaped(&held, args[5], "rates", 'd', READ, 1, n)) == NULL ||
-        (clips = shaped(&held, args[6], "clips", 'd', READ, 1, n)) == NULL ||
-        (starts = shaped(&held, args[7], "starts", 'q', READ, 1, n + 1)) == NULL ||
+        !numbers_of(&held, args[4], "scales", n, &scales) ||
+        !numbers_of(&held, args[5], "learning_rates", n, &rates) ||
+        !numbers_of(&held, args[6], "clip_thresholds", n, &clips) ||
+        (stretches = shaped(&held, args[7], "stretches", 'q', READ, n, 2)) == NULL ||
         (results = shaped(&held, args[11], "results", 'd', WRITE, n, 3)) == NULL ||
         last_overlaps(&held, "results", 0) || !slabs_of(args[0], args[1], d, WRITE, &slabs) ||
         !within(&slabs, sources, n) || !within(&slabs, targets, n) ||
         in_slabs(&slabs, &held.items[held.count - 1].view, "results"))
         goto done;
-    const size_t most = longest(starts, n, all.n);
-    if (found->rows != 1 || most == 0) {
-        PyErr_SetString(PyExc_ValueError, "starts: do not rise from 0 to the number of rows");
+    const size_t most = longest(stretches, n, all.n);
+    if (most == 0)
         goto done;
-    }
     Scratch t;
     float *memory;
     if (!scratch_of(most, d, (size_t)slabs.r, 1, &t, &memory)) {
@@ -444,14 +520,24 @@ static PyObject *mse_update_many(PyObject *self, PyObject *const *args, Py_ssize
         goto done;
     }
     const Variant *variant = variant_of(self);
+    const size_t ahead = ahead_of(&slabs);
     PyThreadState *state = let_others_run(all.n, d, (size_t)slabs.r);
     for (size_t i = 0; i < n; i++) {
-        const size_t start = (size_t)starts[i];
-        const Adapter m = adapter_at(&slabs, sources[i], scales[i]);
+        const size_t start = (size_t)stretches[2 * i], later = i + ahead;
+        if (later < n) {
+            announce_block(&slabs, sources, later);
+            if (targets[later] != sources[later])
+                announce_block(&slabs, targets, later);
+            if (stretches[2 * later] != stretches[2 * later - 1]) {
+                announce(all.X + (size_t)stretches[2 * later] * d, 4 * d);
+                announce(all.T + (size_t)stretches[2 * later] * d, 4 * d);
+            }
+        }
+        const Adapter m = adapter_at(&slabs, sources[i], number_of(&scales, i));
         Batch b = {all.X + start * d, all.T + start * d, all.w ? all.w + start : NULL,
-                   (size_t)starts[i + 1] - start, 0.0};
-        update_one(variant, &m, &b, &t, rates[i], clips[i], block_of(&slabs, targets[i]),
-                   results + 3 * i);
+                   (size_t)stretches[2 * i + 1] - start, 0.0};
+        update_one(variant, &m, &b, &t, number_of(&rates, i), number_of(&clips, i),
+                   block_of(&slabs, targets[i]), results + 3 * i);
     }
     back_again(state);
     free(memory);

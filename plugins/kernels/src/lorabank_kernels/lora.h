@@ -8,6 +8,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #if !defined(__GNUC__)
 #error "needs the vector extensions of GCC or Clang"
 #endif
@@ -36,6 +40,7 @@ typedef struct {
 
 typedef struct {
     int (*forward)(const Adapter *, const float *X, size_t n, float *Y, const Scratch *);
+    int (*forward_far)(const Adapter *, const float *x, float *y, const Scratch *);
     void (*mse_sums)(
         const float *X, const float *T, const float *w, size_t n, size_t d, double *sums);
     void (*mse_loss)(const Adapter *, const Batch *, const Scratch *, double *errors);

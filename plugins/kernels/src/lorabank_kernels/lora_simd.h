@@ -49,6 +49,18 @@ static ALWAYS void NAME(store)(float *p, VEC v, size_t m)
         memcpy(p, &v, 4 * m);
 }
 
+/* `store` of W lanes at a whole multiple of their size, past the caches where that is possible. */
+static ALWAYS void NAME(stream)(float *p, VEC v)
+{
+#if W == 16
+    _mm512_stream_ps(p, (__m512)v);
+#elif W == 8
+    _mm256_stream_ps(p, (__m256)v);
+#else
+    *(VEC *)p = v;
+#endif
+}
+
 /* ---- sums across lanes ------------------------------------------------------------------- */
 
 /* `count` vectors (a power of two, at most W), each the partial sums of one or more neighbours:
@@ -112,10 +124,11 @@ static ALWAYS void NAME(hidden_of)(const float *A, const float *x, size_t d, int
         h[k] = NAME(sum)(NAME(products)(A + k * d, x, d));
 }
 
-/* y = x + B h, with h scaled already; `rank` is a constant wherever it is inlined. W rows of B are
- * `rank` vectors, multiplied as they stand in memory and then folded into W sums. */
+/* y = x + B h, with h scaled already; `rank` and `far` are constants wherever it is inlined. W rows
+ * of B are `rank` vectors, multiplied as they stand in memory and then folded into W sums. */
 static ALWAYS void NAME(expand_rank)(
-    const float *B, const float *h, const float *x, float *y, size_t d, const int rank)
+    const float *B, const float *h, const float *x, float *y, size_t d, const int rank,
+    const int far)
 {
     enum { MOST = 4 };
     const int parts = rank > W ? rank / W : 1;
@@ -137,7 +150,11 @@ static ALWAYS void NAME(expand_rank)(
             for (int p = 1; p < parts; p++)
                 t[q] += NAME(load)(rows + (q * parts + p) * W, W) * hv[p];
         }
-        NAME(store)(y + j, NAME(load)(x + j, W) + NAME(fold)(t, count), W);
+        const VEC sums = NAME(load)(x + j, W) + NAME(fold)(t, count);
+        if (far)
+            NAME(stream)(y + j, sums);
+        else
+            NAME(store)(y + j, sums, W);
     }
     for (; j < d; j++) {
         float sum = 0.0f;
@@ -159,29 +176,30 @@ static ALWAYS void NAME(expand_any)(
 }
 
 static ALWAYS void NAME(expand_of)(
-    const float *B, const float *h, const float *x, float *y, size_t d, int r)
+    const float *B, const float *h, const float *x, float *y, size_t d, int r, const int far)
 {
     switch (r) {
-    case 1: NAME(expand_rank)(B, h, x, y, d, 1); break;
-    case 2: NAME(expand_rank)(B, h, x, y, d, 2); break;
-    case 4: NAME(expand_rank)(B, h, x, y, d, 4); break;
-    case 8: NAME(expand_rank)(B, h, x, y, d, 8); break;
-    case 16: NAME(expand_rank)(B, h, x, y, d, 16); break;
+    case 1: NAME(expand_rank)(B, h, x, y, d, 1, far); break;
+    case 2: NAME(expand_rank)(B, h, x, y, d, 2, far); break;
+    case 4: NAME(expand_rank)(B, h, x, y, d, 4, far); break;
+    case 8: NAME(expand_rank)(B, h, x, y, d, 8, far); break;
+    case 16: NAME(expand_rank)(B, h, x, y, d, 16, far); break;
     default: NAME(expand_any)(B, h, x, y, d, r);
     }
 }
 
 /* Whether every h is finite. A is finite, so this is so only if every x is: what is infinite or no
  * number in x makes every sum that it enters infinite or no number. */
-static int NAME(forward_one)(
-    const float *A, const float *B, float s, const float *x, float *y, size_t d, int r, float *h)
+static ALWAYS int NAME(forward_one)(
+    const float *A, const float *B, float s, const float *x, float *y, size_t d, int r, float *h,
+    const int far)
 {
     NAME(hidden_of)(A, x, d, r, h);
     if (!all_finite(h, r))
         return 0;
     for (int k = 0; k < r; k++)
         h[k] *= s;
-    NAME(expand_of)(B, h, x, y, d, r);
+    NAME(expand_of)(B, h, x, y, d, r, far);
     return 1;
 }
 
@@ -693,7 +711,7 @@ static double NAME(update_one)(
         t->H[k] *= m->scale;
         hidden += (double)t->H[k] * t->H[k];
     }
-    NAME(expand_of)(m->B, t->H, b->X, t->E, d, r);
+    NAME(expand_of)(m->B, t->H, b->X, t->E, d, r, 0);
     errors[1] = NAME(subtract)(t->E, b->T, t->E, d, 1);
     errors[0] = weight * errors[1];
     NAME(gather)(m->B, t->E, d, r, t->U);
@@ -737,7 +755,7 @@ static int NAME(forward)(const Adapter *m, const float *X, size_t n, float *Y, c
 {
     const size_t d = m->d;
     if (n == 1)
-        return NAME(forward_one)(m->A, m->B, m->scale, X, Y, d, m->r, t->H);
+        return NAME(forward_one)(m->A, m->B, m->scale, X, Y, d, m->r, t->H, 0);
     NAME(dots)(m->A, d, X, n, d, m->r, t->H);
     if (!all_finite(t->H, n * m->r))
         return 0;
@@ -748,8 +766,18 @@ static int NAME(forward)(const Adapter *m, const float *X, size_t n, float *Y, c
     return 1;
 }
 
+/* `forward` of one vector whose y nobody reads soon: whole vectors of it need not be in a cache. */
+static int NAME(forward_far)(const Adapter *m, const float *x, float *y, const Scratch *t)
+{
+    const size_t d = m->d;
+    if ((uintptr_t)y % (4 * W) || d % W)
+        return NAME(forward_one)(m->A, m->B, m->scale, x, y, d, m->r, t->H, 0);
+    return NAME(forward_one)(m->A, m->B, m->scale, x, y, d, m->r, t->H, 1);
+}
+
 const Variant NAME(variant) = {
     .forward = NAME(forward),
+    .forward_far = NAME(forward_far),
     .mse_sums = NAME(mse_sums),
     .mse_loss = NAME(mse_loss),
     .mse_gradient = NAME(mse_gradient),

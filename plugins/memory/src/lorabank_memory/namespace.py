@@ -15,7 +15,7 @@ from lorabank.types.pattern import Pattern
 from lorabank.types.query import PatternFilter
 from lorabank.types.skill import Skill
 from lorabank_memory.ordering import SortedIds
-from lorabank_memory.segment import CAPACITY, Row, Segment, View, passing
+from lorabank_memory.segment import CAPACITY, Rows, Segment, View, passing
 
 # Patterns that are removed at once. Their segment may have to be copied first (1 ms).
 _PART = 256
@@ -40,14 +40,19 @@ class Namespace:
         """Bytes of the vectors and columns."""
         return sum(segment.nbytes for segment in self._segments.values())
 
-    def put(self, rows: Sequence[Row]) -> None:
-        """Add rows with distinct ids; those whose id is here already are replaced."""
-        self.remove(row.pattern.id for row in rows)
-        for row in rows:
-            segment = self._segment_for(row)
-            segment.append(row)
-            self._index[row.pattern.id] = self._open
-            self._sorted.add(row.pattern.id)
+    def put(self, rows: Rows) -> None:
+        """Add rows; those whose id is here already are replaced."""
+        ids = [pattern.id for pattern in rows.patterns]
+        self.remove(ids)
+        start = 0
+        while start < len(ids):
+            segment = self._segment_with_room(rows.unit.shape[1])
+            stop = min(start + CAPACITY - len(segment), len(ids))
+            segment.extend(rows.cut(start, stop))
+            self._index.update(dict.fromkeys(ids[start:stop], self._open))
+            start = stop
+        for known in ids:
+            self._sorted.add(known)
 
     def get(self, pattern_id: str) -> Pattern | None:
         """The pattern of this id, or None."""
@@ -115,14 +120,14 @@ class Namespace:
         while len(small) > 1:
             source, target = small.pop(), small[-1]
             view = self._segments.pop(source).view()
-            self._segments[target].absorb(view)
+            self._segments[target].extend(view)
             self._index.update((pattern.id, target) for pattern in view.patterns)
             if len(self._segments[target]) > CAPACITY // 2:
                 small.pop()
 
-    def _segment_for(self, row: Row) -> Segment:
+    def _segment_with_room(self, dim: int) -> Segment:
         segment = self._segments.get(self._open)
         if segment is None or len(segment) >= CAPACITY:
             self._open += 1
-            segment = self._segments[self._open] = Segment(len(row.unit))
+            segment = self._segments[self._open] = Segment(dim)
         return segment

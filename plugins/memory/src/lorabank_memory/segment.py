@@ -47,29 +47,27 @@ class View(NamedTuple):
     patterns: Sequence[Pattern]
 
 
-class Row(NamedTuple):
-    """A pattern made ready for a segment, so that appending it can't fail."""
+class Rows(NamedTuple):
+    """Patterns with distinct ids made ready for a segment, so that adding them can't fail.
 
-    pattern: Pattern
+    ``unit`` is float32 (n, dim), ``columns`` (n,).
+    """
+
+    patterns: Sequence[Pattern]
     unit: FloatArray
-    columns: tuple[int, float, float, int, int, int, bool]
+    columns: NDArray[np.void]
 
     @classmethod
-    def of(cls, pattern: Pattern, unit: FloatArray | None = None) -> Row:
-        """A pattern with its unit vector (if it is at hand), and what filters read of it."""
+    def of(cls, patterns: Sequence[Pattern], unit: FloatArray | None = None) -> Rows:
+        """Patterns with their unit vectors (if at hand), and what filters read of them."""
         if unit is None:
-            unit = unit_vectors(pattern.context[None])[0]
-        outcome = pattern.outcome
-        columns = (
-            hash(pattern.user_key),
-            float(pattern.created_at),
-            np.nan if outcome is None else float(outcome.reward),
-            min(pattern.rank, _LARGEST),
-            _OBJECTIVE_CODES[pattern.objective],
-            -1 if outcome is None else int(outcome.success),
-            pattern.trial is not None,
-        )
-        return cls(pattern, unit, columns)
+            unit = unit_vectors(np.stack([pattern.context for pattern in patterns]))
+        return cls(patterns, unit, np.array([_columns_of(p) for p in patterns], _COLUMNS))
+
+    def cut(self, start: int, stop: int) -> Rows:
+        """The rows start..stop-1."""
+        part = slice(start, stop)
+        return Rows(self.patterns[part], self.unit[part], self.columns[part])
 
 
 class Segment:
@@ -94,28 +92,17 @@ class Segment:
         """The pattern of this id, which must be here."""
         return self._patterns[self._rows[pattern_id]]
 
-    def append(self, row: Row) -> None:
-        """Add a row at the end; the segment must not be full."""
-        count = len(self)
-        if count == len(self._unit):
-            capacity = min(2 * count, CAPACITY)
+    def extend(self, rows: Rows | View) -> None:
+        """Add rows at the end; they must fit."""
+        start, count = len(self), len(self) + len(rows.unit)
+        if count > len(self._unit):
+            capacity = min(max(2 * len(self._unit), count), CAPACITY)
             self._unit = _grown(self._unit, capacity)
             self._columns = _grown(self._columns, capacity)
-        self._unit[count] = row.unit
-        self._columns[count] = row.columns
-        self._rows[row.pattern.id] = count
-        self._patterns.append(row.pattern)
-
-    def absorb(self, view: View) -> None:
-        """Add the rows of another segment at the end; both together must fit."""
-        start, count = len(self), len(self) + len(view.unit)
-        if count > len(self._unit):
-            self._unit = _grown(self._unit, count)
-            self._columns = _grown(self._columns, count)
-        self._unit[start:count] = view.unit
-        self._columns[start:count] = view.columns
-        self._patterns += view.patterns
-        self._rows.update((p.id, row) for row, p in enumerate(view.patterns, start))
+        self._unit[start:count] = rows.unit
+        self._columns[start:count] = rows.columns
+        self._patterns += rows.patterns
+        self._rows.update(zip([p.id for p in rows.patterns], range(start, count), strict=True))
 
     def view(self) -> View:
         """The rows of this moment; costs no copy."""
@@ -159,10 +146,11 @@ def unit_vector(vector: FloatArray) -> NDArray[np.float64]:
 
 def unit_vectors(vectors: FloatArray) -> FloatArray:
     """Rows at length one, float32 (n, dim); zero rows stay zero."""
-    wide = vectors.astype(np.float64)
-    norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
-    wide /= np.where(norms > 0, norms, 1.0)[:, None]
-    return wide.astype(np.float32)
+    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    norms[norms == 0] = 1.0
+    unit = np.empty_like(vectors)
+    np.divide(vectors, norms[:, None], unit, dtype=np.float64, casting="same_kind")
+    return unit
 
 
 def _tests(columns: NDArray[np.void], where: PatternFilter) -> Iterable[BoolArray]:
@@ -184,6 +172,19 @@ def _tests(columns: NDArray[np.void], where: PatternFilter) -> Iterable[BoolArra
         yield columns["reward"] >= where.min_reward
     if where.success is not None:
         yield columns["success"] == int(where.success)
+
+
+def _columns_of(pattern: Pattern) -> tuple[int, float, float, int, int, int, bool]:
+    outcome = pattern.outcome
+    return (
+        hash(pattern.user_key),
+        float(pattern.created_at),
+        np.nan if outcome is None else float(outcome.reward),
+        min(pattern.rank, _LARGEST),
+        _OBJECTIVE_CODES[pattern.objective],
+        -1 if outcome is None else int(outcome.success),
+        pattern.trial is not None,
+    )
 
 
 def _grown(array: Array, rows: int) -> Array:

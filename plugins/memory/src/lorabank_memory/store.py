@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 import anyio
@@ -20,7 +19,7 @@ from lorabank.types.skill import Skill
 from lorabank.types.space import EmbeddingSpace
 from lorabank_memory.namespace import Namespace
 from lorabank_memory.search import nearest
-from lorabank_memory.segment import Row, unit_vector, unit_vectors
+from lorabank_memory.segment import Rows, unit_vector, unit_vectors
 
 # Searching this many numbers (2048 x 512) takes about a millisecond; more goes to a thread.
 _INLINE_NUMBERS = 1 << 20
@@ -63,10 +62,9 @@ class MemoryStore:
     async def put_many(self, patterns: Sequence[Pattern]) -> None:
         """See `PatternStore.put_many`. Of several with one id the last counts."""
         await self._enter()
-        rows = self._prepare(patterns)
-        for namespace, batch in rows.items():
-            self._namespaces.setdefault(namespace, Namespace()).put(list(batch.values()))
-            self._dim = len(next(iter(batch.values())).unit)
+        for namespace, rows in self._prepare(patterns).items():
+            self._namespaces.setdefault(namespace, Namespace()).put(rows)
+            self._dim = rows.unit.shape[1]
 
     async def get(self, namespace: str, ids: Sequence[str]) -> list[Pattern]:
         """See `PatternStore.get`."""
@@ -168,21 +166,29 @@ class MemoryStore:
             held = self._space or f"vectors of dimension {self._dim}"
             raise EmbeddingSpaceError(f"the store holds {held}, not dimension {dim}")
 
-    def _prepare(self, patterns: Sequence[Pattern]) -> dict[str, dict[str, Row]]:
+    def _prepare(self, patterns: Sequence[Pattern]) -> dict[str, Rows]:
         """Check all of them before anything is changed."""
-        rows: defaultdict[str, dict[str, Row]] = defaultdict(dict)
+        last: dict[str, dict[str, int]] = {}
         dim = self._dim
-        for pattern in patterns:
+        for number, pattern in enumerate(patterns):
             if not isinstance(pattern, Pattern):
                 raise InvalidInputError("patterns", pattern, "Pattern objects")
-            self._check_dim(pattern.dim)
-            if dim is not None and pattern.dim != dim:
-                raise EmbeddingSpaceError(f"patterns of dimension {dim} and {pattern.dim}")
-            dim = pattern.dim
+            if pattern.dim != dim:
+                self._check_dim(pattern.dim)
+                if dim is not None:
+                    raise EmbeddingSpaceError(f"patterns of dimension {dim} and {pattern.dim}")
+                dim = pattern.dim
+            last.setdefault(pattern.namespace, {})[pattern.id] = number
         if not patterns:
-            return rows
-        contexts = np.stack([pattern.context for pattern in patterns])
+            return {}
+        contexts = np.concatenate([pattern.context for pattern in patterns])
         check_finite(contexts, "pattern.context")  # they may have been written to since
-        for pattern, unit in zip(patterns, unit_vectors(contexts), strict=True):
-            rows[pattern.namespace][pattern.id] = Row.of(pattern, unit)
+        unit = unit_vectors(contexts.reshape(len(patterns), -1))
+        rows = {}
+        for namespace, numbers in last.items():
+            chosen = list(numbers.values())
+            if len(chosen) == len(patterns):
+                rows[namespace] = Rows.of(patterns, unit)
+            else:
+                rows[namespace] = Rows.of([patterns[i] for i in chosen], unit[chosen])
         return rows

@@ -18,7 +18,7 @@ from lorabank.types.hyperparameters import Hyperparameters
 from lorabank.types.weights import Anchor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Descent:
     """The weights after the steps, and what happened on the way.
 

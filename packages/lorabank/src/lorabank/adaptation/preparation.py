@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from lorabank.config import ContrastiveConfig
@@ -14,6 +16,9 @@ from lorabank.types.arrays import BoolArray, FloatArray, IntArray
 from lorabank.types.chance import Chance
 from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool
+
+# Numbers up to which one BLAS product is the quickest mean; it takes threads for longer ones.
+_SMALL = 8192
 
 
 def prepare_mse(feedback: Feedback, pool: ItemPool | None, kernel: Kernel) -> KernelBatch:
@@ -81,10 +86,18 @@ def context_of(feedback: Feedback) -> FloatArray:
 
     Read-only.
     """
-    mean: FloatArray = np.add.reduce(feedback.x, axis=0)
-    mean /= len(feedback)
-    mean.flags.writeable = False
-    return mean if np.count_nonzero(mean) else feedback.x[-1]
+    x = feedback.x
+    if x.size <= _SMALL:
+        mean: FloatArray = np.dot(_equal_shares(len(x)), x)
+    else:
+        mean = np.mean(x, axis=0)
+    mean.setflags(write=False)
+    return mean if mean[0] or mean.any() else x[-1]
+
+
+@lru_cache(maxsize=64)
+def _equal_shares(count: int) -> FloatArray:
+    return np.full(count, 1.0 / count, np.float32)
 
 
 def work_of(batch: Batch, rank: int, passes: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,9 +16,11 @@ from lorabank.adaptation.trials import continue_trial
 from lorabank.adapter import Adapter
 from lorabank.config import EngineConfig
 from lorabank.errors import InvalidInputError
+from lorabank.kernels import KernelBatch
 from lorabank.numerics.batch import Batch
 from lorabank.numerics.contrastive import Calibration, ContrastiveBatch
 from lorabank.numerics.lora import Matrices
+from lorabank.numerics.mse import MseBatch
 from lorabank.types.chance import Chance
 from lorabank.types.feedback import Feedback
 from lorabank.types.hyperparameters import Hyperparameters, Selection
@@ -41,7 +44,7 @@ class Decision:
     observed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepResult:
     """A new adapter, the numbers of the update, and the episode that the batch has finished.
 
@@ -56,6 +59,7 @@ class StepResult:
         in_trial: whether shadow arms ran beside it.
         finished: the previous update's episode with its outcome, if there was one.
         seconds_gradients, seconds_apply: time of the phases 2 and 3.
+        plain_mse: the ordinary mean squared error before learning; None for "contrastive".
         mixture: how the experts did, None where they were not compared.
     """
 
@@ -71,6 +75,7 @@ class StepResult:
     finished: Pattern | None
     seconds_gradients: float
     seconds_apply: float
+    plain_mse: float | None = None
     mixture: MixtureReport | None = None
 
 
@@ -131,7 +136,8 @@ def adapt(
     trial = None
     if decision.observed and config.solver == "sgd":
         trial = continue_trial(adapter, batch, config.defaults, config.trials, rng, pull)
-    weights = Weights.taking(descent.matrices.A, descent.matrices.B)
+    loss_after = batch.loss(descent.matrices)
+    weights = _checked(descent.matrices, batch, loss_after)
     moved = False
     if anchor is not None:
         anchor, moved = gather(anchor, batch, weights, adapter.scale, config.ewc)
@@ -149,7 +155,7 @@ def adapt(
     return StepResult(
         adapter=updated,
         loss_before=descent.loss_before,
-        loss_after=batch.loss(descent.matrices),
+        loss_after=loss_after,
         identity_loss=identity_loss,
         gradient_norm=descent.norm,
         clipped=descent.clipped,
@@ -159,6 +165,7 @@ def adapt(
         finished=finished,
         seconds_gradients=learned - started,
         seconds_apply=timer() - learned,
+        plain_mse=_plain_mse(batch, here, descent.loss_before),
         mixture=mixture,
     )
 
@@ -194,6 +201,26 @@ def _learn(
     anchor, drift = watch_for_drift(anchor, excess, len(batch), adapter.weights, config.ewc)
     pull = Pull.of(anchor, adapter.scale, adapter.objective)
     return anchor, drift, pull, descend(batch, here, decision.hyperparameters, pull)
+
+
+def _checked(m: Matrices, batch: Batch, loss: float) -> Weights:
+    """Weights that are finite. If the loss at them is, they are: every number is a factor in it.
+
+    Raises:
+        InvalidInputError: one is not.
+    """
+    if isinstance(batch, KernelBatch) and math.isfinite(loss):
+        return Weights.taking_sound(m.A, m.B)
+    return Weights.taking(m.A, m.B)
+
+
+def _plain_mse(batch: Batch, here: Matrices, loss: float) -> float | None:
+    """Without weights it is ``loss``, related to the number of components instead of the energy."""
+    if not isinstance(batch, MseBatch):
+        return None
+    if batch.weights is None:
+        return loss * batch.energy() / batch.X.size
+    return batch.plain_loss(here)
 
 
 def _finish(

@@ -7,6 +7,7 @@ are scored on the same next batch: full information, so their differences are pa
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from lorabank.adaptation.learning import Pull, descend
 from lorabank.adapter import Adapter, Trial, TrialArm
@@ -48,6 +49,7 @@ def continue_trial(
     )
 
 
+@lru_cache(maxsize=256)
 def settings_of(parameter: str, factor: float, defaults: Hyperparameters) -> Hyperparameters:
     """The defaults with one parameter multiplied; steps are rounded to at least 1."""
     if parameter in (DEFAULT, FROZEN):

@@ -14,7 +14,9 @@ from lorabank.codec.structure import check_structure
 from lorabank.errors import CodecError, InvalidInputError
 
 T = TypeVar("T")
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Version 1 had longer arrays and floats, and no record without its last Nones: all still read.
+READABLE = (1, FORMAT_VERSION)
 _MAGIC = b"LoRA"
 _HEADER = struct.Struct("<4sBBI")
 _KINDS = {"adapter": 1, "pattern": 2, "skill": 3, "feedback": 4, "population": 5}
@@ -64,7 +66,7 @@ def _checked_body(kind: str, data: bytes | bytearray | memoryview) -> memoryview
     magic, version, code, checksum = _HEADER.unpack_from(data)
     if magic != _MAGIC:
         raise CodecError(f"these bytes start with {magic!r}, not {_MAGIC!r}: not a lorabank {kind}")
-    if version != FORMAT_VERSION:
+    if version not in READABLE:
         raise CodecError(
             f"format version {version} is not known here (this is {FORMAT_VERSION}): "
             "upgrade lorabank, or write the data with a version that fits"

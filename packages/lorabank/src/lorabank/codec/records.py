@@ -34,9 +34,12 @@ def to_record(value: Any) -> list[Any]:
         CodecError: a field's value is none that `from_record` would take.
         InvalidInputError: an array holds NaN or infinity.
     """
-    return [
-        write(getattr(value, name), name) for name, _, write in _schema(cast("Any", type(value)))
-    ]
+    cls = cast("Any", type(value))
+    record = [write(getattr(value, name), name) for name, _, write in _schema(cls)]
+    shortest = len(record) - _optional(cls)
+    while len(record) > shortest and record[-1] is None:
+        record.pop()
+    return record
 
 
 def from_record(cls: type[T], record: Any) -> T:
@@ -64,6 +67,16 @@ def _fewest(cls: Any) -> int:
         if field.init
     ]
     return max((i + 1 for i, need in enumerate(needed) if need), default=0)
+
+
+@functools.lru_cache(maxsize=256)
+def _optional(cls: Any) -> int:
+    """How many fields at the end have None for their default."""
+    defaults = {field.name: field.default for field in fields(cls)}
+    names = [name for name, _, _ in _schema(cls)]
+    return next(
+        (i for i, name in enumerate(reversed(names)) if defaults[name] is not None), len(names)
+    )
 
 
 @functools.lru_cache(maxsize=256)
@@ -163,9 +176,11 @@ def _write_scalar(kind: type, value: Any, name: str) -> Any:
 
 
 def _write_float(value: Any, name: str) -> Any:
-    if type(value) is float and math.isfinite(value):
-        return value
-    return _convert_float(_plain(value), name)
+    if type(value) is not float or not math.isfinite(value):
+        value = _convert_float(_plain(value), name)
+    # One byte instead of nine, and read as the same float (minus zero would not be).
+    short = value.is_integer() and -32 <= value < 128 and (value or math.copysign(1, value) > 0)
+    return int(value) if short else value
 
 
 def _write_nested(cls: type, value: Any, name: str) -> Any:

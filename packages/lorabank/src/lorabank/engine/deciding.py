@@ -17,27 +17,32 @@ def decide(config: EngineConfig, user_key: str, advice: Advice) -> tuple[Decisio
     """Hints that are within bounds, except for the holdout, whose users are never hinted.
 
     The holdout is chosen by the keyed hash, so a user is in it or not for good. ``propensity`` is
-    the probability that a user got this treatment.
+    the probability that a user got this treatment. Advice is given to one user, and kept for some
+    updates: it is decided on once.
     """
-    similar = advice.patterns or ()
-    if advice.strategy is None:
-        return Decision(config.defaults), HintUse(
-            "default", similar=similar, defaults=config.defaults
-        )
+    if advice.decided is None:
+        advice.decided = _decide(config, user_key, advice)
+    return advice.decided
+
+
+def _decide(config: EngineConfig, user_key: str, advice: Advice) -> tuple[Decision, HintUse]:
+    similar, observed = advice.patterns or (), advice.cache != "disconnected"
+    defaults, strategy = config.defaults, advice.strategy
+    if strategy is None:
+        use = HintUse("default", similar=similar, defaults=defaults)
+        return Decision(defaults, observed=observed), use
     holdout = config.trials.holdout
     if _fraction(user_key) < holdout:
-        use = HintUse(
-            "holdout", strategy=advice.strategy, similar=similar, defaults=config.defaults
-        )
-        return Decision(config.defaults, "holdout", holdout), use
-    hyper, applied, refused = apply_hints(advice.strategy.hints, config.defaults, BOUNDS)
+        use = HintUse("holdout", strategy=strategy, similar=similar, defaults=defaults)
+        return Decision(defaults, "holdout", holdout, observed), use
+    hyper, applied, refused = apply_hints(strategy.hints, defaults, BOUNDS)
     if config.solver == "rls":
         refused += tuple(f"{name}: the solver 'rls' has no such setting" for name in applied)
-        hyper, applied = config.defaults, ()
+        hyper, applied = defaults, ()
     selection: Selection = "hinted" if applied else "default"
     propensity = 1.0 - holdout if applied else 1.0
-    use = HintUse(selection, applied, refused, advice.strategy, similar, config.defaults)
-    return Decision(hyper, selection, propensity), use
+    use = HintUse(selection, applied, refused, strategy, similar, defaults)
+    return Decision(hyper, selection, propensity, observed), use
 
 
 def _fraction(user_key: str) -> float:

@@ -52,7 +52,7 @@ from lorabank.types.items import ItemPool
 from lorabank.types.pattern import Match
 from lorabank.types.query import PatternFilter, Query
 from lorabank.types.skill import ConsolidationCriteria, Prior, Skill
-from lorabank.waiting import undisturbed, within
+from lorabank.waiting import apart, within
 
 log = get_logger(__name__)
 NO_DELIVERIES = DeliveryReport(0, (), 0, 0, ())
@@ -482,7 +482,7 @@ class LoRAPersonalizationEngine:
         skills: list[Skill] = []
         try:
             with anyio.move_on_after(self.config.query.budget) as scope:
-                skills = await undisturbed("skills", connection.bank.skills, self.config.namespace)
+                skills = await apart("skills", connection.bank.skills, self.config.namespace)
             fitting = fitting_skills(skills, self.config.space, self.config.objective, context)
             found = [skill for skill in fitting if isinstance(skill.prior, Prior)]
         except Exception as exc:  # noqa: BLE001 - whatever a bank raises, users still start

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
@@ -28,18 +28,26 @@ from lorabank.types.query import Query
 from lorabank.types.strategy import NO_TRIALS, ArmEffect, Strategy, TrialSummary
 from lorabank.waiting import undisturbed
 
+if TYPE_CHECKING:
+    from lorabank.adaptation.step import Decision
+    from lorabank.engine.report import HintUse
+
 CacheState: TypeAlias = Literal["hit", "miss", "timeout", "failed", "degraded", "disconnected"]
 
 log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Advice:
-    """What the bank said (None where that half failed), and how it was come by."""
+    """What the bank said to one user (None where that half failed), and how it was come by.
+
+    ``decided`` is what was made of it, once somebody has.
+    """
 
     cache: CacheState
     patterns: tuple[Match, ...] | None = None
     strategy: Strategy | None = None
+    decided: tuple[Decision, HintUse] | None = None
 
     @property
     def size(self) -> int:
@@ -53,9 +61,6 @@ class Advice:
 
 def _bytes_of(matches: Sequence[Match]) -> int:
     return sum(1024 + match.pattern.context.nbytes for match in matches)
-
-
-NO_ADVICE = Advice("disconnected")
 
 
 @dataclass(slots=True)
@@ -151,7 +156,7 @@ class Inquiry:
         with anyio.move_on_after(self._config.deadline):
             async with anyio.create_task_group() as group:
                 group.start_soon(ask, "patterns", self._bank.retrieve_patterns)
-                group.start_soon(ask, "strategy", self._bank.learn_strategy)
+                await ask("strategy", self._bank.learn_strategy)
         return as_matches(answers.get("patterns")), _as_strategy(answers.get("strategy"))
 
 

@@ -11,7 +11,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from lorabank.adaptation.least_squares import work_of_solving
-from lorabank.adaptation.mixing import Experts, Mixing
+from lorabank.adaptation.mixing import Experts
 from lorabank.adaptation.preparation import context_of, work_of
 from lorabank.adaptation.stacking import prepare_with_experts
 from lorabank.adaptation.step import Decision, StepResult, adapt
@@ -20,12 +20,10 @@ from lorabank.clock import Clock
 from lorabank.config import EngineConfig
 from lorabank.engine.connection import Connection
 from lorabank.engine.deciding import decide
-from lorabank.engine.inquiry import NO_ADVICE, Advice
+from lorabank.engine.inquiry import Advice
 from lorabank.engine.report import BankState, EpisodeState, PhaseSeconds, UpdateReport, UpdateResult
 from lorabank.logs import get_logger
 from lorabank.numerics.batch import Batch
-from lorabank.numerics.lora import Matrices
-from lorabank.numerics.mse import MseBatch
 from lorabank.protocols import ReasoningBank
 from lorabank.replay import ExperienceReplay
 from lorabank.types.chance import Chance, SeededChance
@@ -70,6 +68,7 @@ class Updater:
         self._timer = timer
         self._rested = timer()
         self._tasks: dict[tuple[int, str], str] = {}
+        self._no_advice = Advice("disconnected")
 
     async def update(
         self,
@@ -84,43 +83,53 @@ class Updater:
         Raises:
             InvalidInputError: the feedback does not fit the adapter or its objective.
         """
-        await self._give_way()
         started = self._timer()
+        if started - self._rested > FAIR:
+            started = await self._give_way()
         key = user_key(adapter.user_id, self._config.user_key_secret)
-        rng = SeededChance((self._config.seed, int(key[:16], 16), adapter.version))
-        batch, mixing = await self._prepare(adapter, feedback, experts, rng)
+        rng: Chance = SeededChance((self._config.seed, int(key[:16], 16), adapter.version))
+        preparing = (adapter, feedback, self._config, self._pool, experts, rng)
+        if self._work_of_preparing(adapter, feedback, experts) <= INLINE_WORK:
+            batch, mixing = prepare_with_experts(*preparing)
+        else:
+            batch, mixing = await self._in_thread(prepare_with_experts, *preparing)
         bank = state_of(connection)
         advice = await self._ask(adapter, feedback, connection)
         decision, hints = decide(self._config, key, advice)
-        if connection is not None:
-            decision = changed(decision, observed=True)
         queried = self._timer()
-        result, plain_mse = await self._compute(adapter, batch, mixing, decision, rng)
+        computing = (adapter, batch, decision, self._config, rng, self._timer, mixing)
+        if self._work_of_computing(adapter, batch, decision) <= INLINE_WORK:
+            result = adapt(*computing)
+        else:
+            result = await self._in_thread(adapt, *computing)
         computed = self._timer()
-        updated = result.adapter
+        updated, finished = result.adapter, result.finished
+        pending, accepted = None, True
         if connection is not None:
             pending = self._episode(result, feedback, key, decision, computed - started)
             updated = changed(updated, pending=pending)
-        if commit is None:
-            episode = await _deliver(connection, result.finished, updated.pending)
-            self._replay.add(key, feedback, self._clock.wall())
+        if commit is not None:
+            await commit(updated, finished)
         else:
-            await commit(updated, result.finished)
-            episode = _episode_state(updated.pending, result.finished)
-        report = UpdateReport(
+            if connection is not None and pending is not None:
+                accepted = await connection.deliver(finished, pending)
+            self._replay.add(key, feedback, self._clock.wall())
+        report = made(
+            UpdateReport,
             loss_before=result.loss_before,
             loss_after=result.loss_after,
             identity_loss=result.identity_loss,
-            plain_mse=plain_mse,
+            plain_mse=result.plain_mse,
             gradient_norm=result.gradient_norm,
             clipped=result.clipped,
             hyperparameters=decision.hyperparameters,
             hints=hints,
             cache=advice.cache,
             bank=bank,
-            episode=episode,
-            finished=result.finished,
-            seconds=PhaseSeconds(
+            episode=_episode_state(pending, finished) if accepted else "rejected",
+            finished=finished,
+            seconds=made(
+                PhaseSeconds,
                 query=queried - started,
                 gradients=result.seconds_gradients,
                 apply=result.seconds_apply,
@@ -133,17 +142,18 @@ class Updater:
         )
         return UpdateResult(updated, report)
 
-    async def _give_way(self) -> None:
-        if self._timer() - self._rested > FAIR:
-            for _ in range(TURNS):
-                await anyio.lowlevel.checkpoint()
-            self._rested = self._timer()
+    async def _give_way(self) -> float:
+        """Let others have their turn; what the timer says after it."""
+        for _ in range(TURNS):
+            await anyio.lowlevel.checkpoint()
+        self._rested = self._timer()
+        return self._rested
 
     async def _ask(
         self, adapter: Adapter, feedback: Feedback, connection: Connection | None
     ) -> Advice:
         if connection is None:
-            return NO_ADVICE
+            return self._no_advice
         config = self._config
         refresh = adapter.version // config.query.refresh_every
         cache_key = (
@@ -168,40 +178,29 @@ class Updater:
         )
         return await connection.inquiry.advise(cache_key, query)
 
-    async def _prepare(
-        self, adapter: Adapter, feedback: Feedback, experts: Experts | None, rng: Chance
-    ) -> tuple[Batch, Mixing | None]:
+    def _work_of_preparing(
+        self, adapter: Adapter, feedback: Feedback, experts: Experts | None
+    ) -> int:
+        """Rough number of multiply-adds."""
         work = feedback.x.size
         if adapter.objective == "contrastive" and self._pool is not None:
             # Targets given as vectors are looked for among the negatives.
             work *= min(self._config.contrastive.negatives, len(self._pool))
             work *= 1 if experts is None else len(experts.names) + 1
-        arguments = (adapter, feedback, self._config, self._pool, experts, rng)
-        return await self._run(work, prepare_with_experts, *arguments)
+        return work
 
-    async def _compute(
-        self,
-        adapter: Adapter,
-        batch: Batch,
-        mixing: Mixing | None,
-        decision: Decision,
-        rng: Chance,
-    ) -> tuple[StepResult, float | None]:
+    def _work_of_computing(self, adapter: Adapter, batch: Batch, decision: Decision) -> int:
+        """Rough number of multiply-adds."""
         config = self._config
+        if config.solver == "rls":
+            return work_of_solving(batch, adapter.rank, config.rls)
         passes = decision.hyperparameters.steps + 3
         if decision.observed and (adapter.trial is not None or config.trials.probability > 0):
             # Whether a trial starts is drawn inside. The arm with more steps counts for two.
             passes += config.defaults.steps * (len(config.trials.arms) + 2)
-        work = work_of(batch, adapter.rank, passes)
-        if config.solver == "rls":
-            work = work_of_solving(batch, adapter.rank, config.rls)
-        arguments = (adapter, batch, mixing, decision, config, rng, self._timer)
-        return await self._run(work, _step, *arguments)
+        return work_of(batch, adapter.rank, passes)
 
-    async def _run(self, work: int, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
-        """Small work stays inline; more goes to a worker thread."""
-        if work <= INLINE_WORK:
-            return function(*arguments)
+    async def _in_thread(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
         return await anyio.to_thread.run_sync(function, *arguments, limiter=self._threads)
 
     def _episode(
@@ -246,15 +245,6 @@ def state_of(connection: Connection | None) -> BankState:
     return "degraded" if connection.degraded else "connected"
 
 
-async def _deliver(
-    connection: Connection | None, finished: Pattern | None, pending: Pattern | None
-) -> EpisodeState:
-    if connection is None or pending is None:
-        return "none"
-    accepted = await connection.deliver(finished, pending)
-    return _episode_state(pending, finished) if accepted else "rejected"
-
-
 def _episode_state(pending: Pattern | None, finished: Pattern | None) -> EpisodeState:
     if finished is not None:
         return "queued"
@@ -269,25 +259,3 @@ def _generation(bank: ReasoningBank) -> int:
         log.warning("the bank has no generation", error=repr(exc))
         return 0
     return generation if isinstance(generation, int) else 0
-
-
-def _step(
-    adapter: Adapter,
-    batch: Batch,
-    mixing: Mixing | None,
-    decision: Decision,
-    config: EngineConfig,
-    rng: Chance,
-    timer: Callable[[], float],
-) -> tuple[StepResult, float | None]:
-    result = adapt(adapter, batch, decision, config, rng, timer, mixing)
-    return result, _plain_mse(adapter, batch, result.loss_before)
-
-
-def _plain_mse(adapter: Adapter, batch: Batch, loss: float) -> float | None:
-    """Without weights it is ``loss``, related to the number of components instead of the energy."""
-    if not isinstance(batch, MseBatch):
-        return None
-    if batch.weights is None:
-        return loss * batch.energy() / batch.X.size
-    return batch.plain_loss(Matrices(adapter.A, adapter.B, adapter.scale))

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from lorabank.kernels.protocol import Slabs
-from lorabank.types.arrays import Float64Array, FloatArray, IntArray
+from lorabank.types.arrays import BoolArray, Float64Array, FloatArray, IntArray
 
 
 def squares(V: FloatArray, weights: FloatArray | None) -> float:
@@ -101,16 +101,15 @@ def gather(slabs: Slabs, blocks: int, slots: IntArray, size: int) -> FloatArray:
 
 
 def forward_gathered(
-    gathered: FloatArray, rank: int, scales: Float64Array, X: FloatArray, out: FloatArray
-) -> int:
-    """The first row that is not finite, or -1; rows before it are written."""
+    gathered: FloatArray, rank: int, scales: Float64Array, X: FloatArray
+) -> tuple[FloatArray, BoolArray]:
+    """Y (n, dim), and which of its rows are of use, (n,); scales are (n,) or (1,)."""
     n, dim = X.shape
     A = gathered[:, : rank * dim].reshape(n, rank, dim)
     B = gathered[:, rank * dim :].reshape(n, dim, rank)
     H = np.matmul(A, X[:, :, None])
-    bad = np.flatnonzero(~np.isfinite(H).all(axis=(1, 2)))
-    good = int(bad[0]) if bad.size else n
+    finite: BoolArray = np.isfinite(H).all(axis=(1, 2))
     H *= scales.astype(np.float32)[:, None, None]
-    np.matmul(B[:good], H[:good], out=out[:good, :, None])
-    out[:good] += X[:good]
-    return good if bad.size else -1
+    Y: FloatArray = np.matmul(B, H)[:, :, 0]
+    Y += X
+    return Y, finite

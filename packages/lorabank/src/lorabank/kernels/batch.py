@@ -14,7 +14,7 @@ from lorabank.numerics.mse import MseBatch, usable_energy
 from lorabank.types.arrays import AnyFloatArray, FloatArray
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class KernelBatch(MseBatch):
     """An `MseBatch` in float32: X, T (n, dim) and weights (n,) or None, C-contiguous.
 
@@ -28,7 +28,7 @@ class KernelBatch(MseBatch):
 
     def __post_init__(self) -> None:
         X, T, weights = self._arrays()
-        object.__setattr__(self, "sums", self.kernel.mse_sums(X, T, weights))
+        self.sums = self.kernel.mse_sums(X, T, weights)
 
     def energy(self) -> float:
         """See `MseBatch.energy`."""

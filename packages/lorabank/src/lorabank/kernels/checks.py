@@ -36,6 +36,34 @@ def check_output(
         raise ValueError("an output that shares memory with another argument")
 
 
+def check_forward(A: FloatArray, B: FloatArray, X: FloatArray, out: FloatArray) -> None:
+    """A and B of matching shapes, X (dim,) or (n, dim), and out of X's shape, apart from them.
+
+    What is right is seen at one look, since all checks one by one take longer than one vector's
+    products.
+
+    Raises:
+        TypeError, ValueError: something is not so.
+    """
+    right = (
+        A.dtype is B.dtype is X.dtype is out.dtype is _NATIVE[np.float32]
+        and A.ndim == 2
+        and A.shape == B.shape[::-1]
+        and X.shape == out.shape
+        and X.shape[-1:] == A.shape[1:]
+        and 1 <= X.ndim <= 2
+        and bool(A.size and X.size)
+        and out.flags.carray
+        and all(m.flags.c_contiguous and m.flags.aligned for m in (A, B, X))
+    )
+    if not right:
+        check_matrices(A, B, A.shape)
+        check_output(X, X.shape if X.ndim == 2 else (A.shape[1],), (), writes=False)
+        check_output(out, X.shape, ())
+    if np.may_share_memory(out, X) or np.may_share_memory(out, A) or np.may_share_memory(out, B):
+        raise ValueError("an output that shares memory with another argument")
+
+
 def check_matrices(A: FloatArray, B: FloatArray, shape: tuple[int, ...]) -> None:
     """A and B of matching shapes.
 
@@ -78,21 +106,33 @@ def check_slots(
         raise ValueError(f"slab: shape {slabs[0].shape} is too narrow")
     check_exactly(slots, np.int64, (count,))
     for number in numbers:
-        check_exactly(number, np.float64, (count,))
+        check_exactly(number, np.float64, (1,) if number.shape == (1,) else (count,))
     capacity = len(slabs) * len(slabs[0])
     if slots.min() < 0 or slots.max() >= capacity:
         raise IndexError(f"a slot that is not one of {capacity}")
 
 
-def check_starts(starts: IntArray, count: int, rows: int) -> None:
-    """(count + 1,), rising from 0 to ``rows``.
+def check_rows(rows: IntArray, count: int, limit: int) -> None:
+    """(count,), each below ``limit``.
 
     Raises:
-        TypeError, ValueError: it is not so.
+        TypeError, ValueError, IndexError: it is not so.
     """
-    check_exactly(starts, np.int64, (count + 1,))
-    if starts[0] != 0 or starts[-1] != rows or (starts[1:] <= starts[:-1]).any():
-        raise ValueError("starts: do not rise from 0 to the number of rows")
+    check_exactly(rows, np.int64, (count,))
+    if rows.min() < 0 or rows.max() >= limit:
+        raise IndexError(f"a row that is not one of {limit}")
+
+
+def check_stretches(stretches: IntArray, count: int, rows: int) -> None:
+    """(count, 2), each from one row to a later one, within ``rows``.
+
+    Raises:
+        TypeError, ValueError, IndexError: it is not so.
+    """
+    check_exactly(stretches, np.int64, (count, 2))
+    starts, stops = stretches.T
+    if starts.min() < 0 or stops.max() > rows or (stops <= starts).any():
+        raise IndexError(f"rows that are no stretch of {rows}")
 
 
 def check_exactly(array: NDArray[Any], dtype: type, shape: tuple[int, ...]) -> None:

@@ -9,6 +9,8 @@ Laws that hold for every kernel (``tests/kernels`` proves them):
 - Results agree with float64 arithmetic as float32 sums can; a kernel does not change the process's
   floating-point mode, and holds no state.
 - A, B and what is in slabs is finite. X, T and weights may hold anything.
+- `mse_loss` may be given an A and B that are not: then its sums are not finite either, so a loss
+  that is finite proves that the matrices are.
 """
 
 from __future__ import annotations
@@ -104,20 +106,25 @@ class Kernel(Protocol):
         rank: int,
         slots: IntArray,
         scales: Float64Array,
+        rows: IntArray,
         X: FloatArray,
         out: FloatArray,
         /,
     ) -> int:
-        """Row i of X (n, dim) through the adapter in slot ``slots[i]``, into row i of ``out``.
+        """Row ``rows[i]`` of X (m, dim) through the adapter in ``slots[i]``, into that of ``out``.
+
+        Nothing but speed depends on the order, in which adapters are visited: from memory, rising
+        slots are faster.
 
         Args:
             slabs: arrays (blocks, width) of one shape. Slot s is row ``s % blocks`` of slab
                 ``s // blocks``: A, then B, then whatever fills the width.
             rank: of the adapters.
-            slots, scales: (n,), int64 and float64.
+            slots, rows: int64 (n,).
+            scales: float64 (n,), or (1,) for all.
 
-        Returns the first row that is not finite (see `forward`), and -1 if there is none. From
-        that row on ``out`` is not written.
+        Returns the first row of X that is not finite (see `forward`), and -1 if there is none. Of
+        ``out``, rows that are not finite or not among ``rows`` are left as they were.
         """
         ...
 
@@ -130,7 +137,7 @@ class Kernel(Protocol):
         scales: Float64Array,
         learning_rates: Float64Array,
         clip_thresholds: Float64Array,
-        starts: IntArray,
+        stretches: IntArray,
         X: FloatArray,
         T: FloatArray,
         weights: FloatArray | None,
@@ -142,9 +149,9 @@ class Kernel(Protocol):
         Args:
             slabs, rank: as for `forward_many`.
             sources, targets: (n,) slots that are read, and written; they may be the same.
-            scales, learning_rates, clip_thresholds: (n,).
-            starts: (n + 1,), rising from 0 to the number of rows: adapter i learns from the rows
-                ``starts[i]`` to ``starts[i + 1] - 1`` of X, T and weights.
+            scales, learning_rates, clip_thresholds: float64 (n,), or (1,) for all.
+            stretches: int64 (n, 2): adapter i learns from the rows ``stretches[i, 0]`` to
+                ``stretches[i, 1] - 1`` of X, T and weights, one at least.
             results: (n, 3): sum w |y - t|^2, the energy, and the norm, as `mse_update` returns
                 them. Where one is not finite, or the energy is zero, the target is left as it was.
         """

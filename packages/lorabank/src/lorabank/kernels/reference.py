@@ -18,10 +18,12 @@ from lorabank.kernels.arithmetic import (
 from lorabank.kernels.checks import (
     check_batch,
     check_exactly,
+    check_forward,
     check_matrices,
     check_output,
+    check_rows,
     check_slots,
-    check_starts,
+    check_stretches,
 )
 from lorabank.kernels.protocol import Slabs
 from lorabank.types.arrays import Float64Array, FloatArray, IntArray
@@ -42,9 +44,7 @@ class NumpyKernel:
         self, A: FloatArray, B: FloatArray, scale: float, X: FloatArray, out: FloatArray
     ) -> bool:
         """See `Kernel.forward`."""
-        check_matrices(A, B, A.shape)
-        check_output(X, X.shape if X.ndim == 2 else (A.shape[1],), (), writes=False)
-        check_output(out, X.shape, (A, B, X))
+        check_forward(A, B, X, out)
         with np.errstate(all="ignore"):
             H = X @ A.T
             # A finite sum of squares has finite terms.
@@ -129,23 +129,26 @@ class NumpyKernel:
         rank: int,
         slots: IntArray,
         scales: Float64Array,
+        rows: IntArray,
         X: FloatArray,
         out: FloatArray,
     ) -> int:
         """See `Kernel.forward_many`."""
         check_output(X, X.shape, (), writes=False)
         check_output(out, X.shape, (X, *slabs))
-        check_slots(slabs, rank, X.shape[-1], len(X), slots, scales)
-        blocks, size = len(slabs[0]), 2 * rank * X.shape[1]
+        check_slots(slabs, rank, X.shape[-1], len(slots), slots, scales)
+        check_rows(rows, len(slots), len(X))
+        blocks, size, bad = len(slabs[0]), 2 * rank * X.shape[1], len(X)
         step = max(1, GATHERED // (4 * size))
         with np.errstate(all="ignore"):
-            for start in range(0, len(X), step):
+            for start in range(0, len(slots), step):
                 part = slice(start, start + step)
-                gathered = gather(slabs, blocks, slots[part], size)
-                bad = forward_gathered(gathered, rank, scales[part], X[part], out[part])
-                if bad >= 0:
-                    return start + bad
-        return -1
+                here, gathered = rows[part], gather(slabs, blocks, slots[part], size)
+                each = scales if len(scales) == 1 else scales[part]
+                Y, finite = forward_gathered(gathered, rank, each, X[here])
+                out[here[finite]] = Y[finite]
+                bad = min(bad, here[~finite].min(initial=bad))
+        return -1 if bad == len(X) else int(bad)
 
     def mse_update_many(
         self,
@@ -156,7 +159,7 @@ class NumpyKernel:
         scales: Float64Array,
         learning_rates: Float64Array,
         clip_thresholds: Float64Array,
-        starts: IntArray,
+        stretches: IntArray,
         X: FloatArray,
         T: FloatArray,
         weights: FloatArray | None,
@@ -167,12 +170,14 @@ class NumpyKernel:
         check_batch(X, T, weights, dim)
         check_slots(slabs, rank, dim, n, sources, scales, learning_rates, clip_thresholds)
         check_slots(slabs, rank, dim, n, targets)
-        check_starts(starts, n, len(X))
+        check_stretches(stretches, n, len(X))
         check_exactly(results, np.float64, (n, 3))
         if not results.flags.writeable:
             raise ValueError("results: read-only")
+        numbers = (np.broadcast_to(each, n) for each in (scales, learning_rates, clip_thresholds))
+        scales, learning_rates, clip_thresholds = numbers
         for i in range(n):
-            rows = slice(starts[i], starts[i + 1])
+            rows = slice(*stretches[i])
             w = None if weights is None else weights[rows]
             A, B = matrices(slabs, sources[i], rank, dim)
             energy, _ = self.mse_sums(X[rows], T[rows], w)

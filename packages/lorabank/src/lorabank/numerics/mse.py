@@ -17,7 +17,7 @@ from lorabank.numerics.weighting import decayed_weights
 from lorabank.types.arrays import AnyFloatArray
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class MseBatch:
     """X (n, dim), T (n, dim), and weights (n,) in [0, 1] or None for ones."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lorabank.adaptation.preparation import context_of
 from lorabank.adapter import Adapter
-from lorabank.arena import Arena, lease_of
+from lorabank.arena import Arena, Lease, lease_of
 from lorabank.clock import Clock
 from lorabank.engine import LoRAPersonalizationEngine
 from lorabank.errors import InvalidInputError
@@ -25,6 +25,9 @@ class Adapters:
         capacity: adapters kept in memory, at most.
         max_bytes: bytes that they take, at most.
         fresh_for: seconds for which a hot adapter is served without asking the store again.
+
+    Attributes:
+        changes: grows with every adapter that is committed or dropped.
     """
 
     def __init__(
@@ -41,11 +44,17 @@ class Adapters:
         self._store = store
         self._clock = clock
         self._fresh_for = fresh_for
+        self.changes = 0
         self._hot = HotAdapters(capacity, max_bytes)
         self._arenas: dict[int, Arena] = {}
 
     def __len__(self) -> int:
         return len(self._hot)
+
+    def unchanged(self, changes: int, read_at: float) -> bool:
+        """Whether what was served when `changes` was this, and read then, may be served still."""
+        fresh = self._clock.monotonic() - read_at <= self._fresh_for
+        return fresh and changes == self.changes
 
     async def to_serve(self, user_id: str, context: FloatArray) -> Adapter:
         """As the store had it at most ``fresh_for`` seconds ago."""
@@ -67,12 +76,13 @@ class Adapters:
             self._arenas[rank] = arena
         return arena
 
-    def settled(self, adapter: Adapter) -> Adapter:
+    def settled(self, adapter: Adapter) -> tuple[Adapter, Lease]:
         """The same adapter with its weights in the arena; a store may keep another's."""
         arena, lease = self.arena(adapter.rank), lease_of(adapter.weights)
         if lease is not None and arena.owns(lease):
-            return adapter
-        return changed(adapter, weights=arena.put(adapter.weights).weights())
+            return adapter, lease
+        lease = arena.put(adapter.weights)
+        return changed(adapter, weights=lease.weights()), lease
 
     async def known(self, user_id: str) -> Adapter | None:
         """As `to_serve`, but None for a user without one."""
@@ -87,12 +97,14 @@ class Adapters:
         hot = self._hot.get(user_id)
         return hot or await self.read(user_id, context_of(feedback))
 
-    def keep(self, user_id: str, adapter: Adapter, revision: int) -> None:
-        """This one was just committed."""
-        self._hot.put(user_id, self._as_hot(adapter, revision, self._clock.monotonic()))
+    def keep(self, user_id: str, adapter: Adapter, lease: Lease, revision: int) -> None:
+        """This settled one was just committed."""
+        self.changes += 1
+        self._hot.put(user_id, Hot(adapter, revision, self._clock.monotonic(), lease))
 
     def drop(self, user_id: str) -> None:
         """What is hot is not what is stored, or may not be."""
+        self.changes += 1
         self._hot.drop(user_id)
 
     async def read(self, user_id: str, context: FloatArray) -> Hot:
@@ -114,9 +126,7 @@ class Adapters:
         return hot
 
     def _as_hot(self, adapter: Adapter, revision: int | None, read_at: float) -> Hot:
-        settled = self.settled(adapter)
-        lease = lease_of(settled.weights)
-        assert lease is not None
+        settled, lease = self.settled(adapter)
         return Hot(settled, revision, read_at, lease)
 
     def _check(self, adapter: Adapter) -> None:

@@ -110,7 +110,7 @@ class Learner:
         key = user_key(user_id, self._engine.config.user_key_secret)
 
         async def commit(updated: Adapter, finished: Pattern | None) -> None:
-            updated = self._adapters.settled(updated)
+            updated, lease = self._adapters.settled(updated)
             revision = await self._store.commit(
                 Change(
                     adapter=updated,
@@ -120,7 +120,7 @@ class Learner:
                     experience=Experience(key, feedback, self._clock.wall()),
                 )
             )
-            self._adapters.keep(user_id, updated, revision)
+            self._adapters.keep(user_id, updated, lease, revision)
 
         try:
             _, report = await self._engine.update_adapter(hot.adapter, feedback, commit=commit)

@@ -7,16 +7,15 @@ from typing import NamedTuple
 
 import anyio
 import anyio.lowlevel
-import numpy as np
 
 from lorabank.engine import UpdateReport
 from lorabank.errors import LorabankError
-from lorabank.numerics.ranges import distinct
 from lorabank.personalizer.adapters import Adapters
 from lorabank.personalizer.hot import Hot
 from lorabank.personalizer.learner import Learner
-from lorabank.turns import in_worker, unhurried
-from lorabank.types.arrays import FloatArray
+from lorabank.personalizer.selection import Found, Selection
+from lorabank.turns import in_worker
+from lorabank.types.arrays import FloatArray, check_finite
 from lorabank.types.checks import check_text
 from lorabank.types.feedback import Feedback
 
@@ -57,13 +56,15 @@ class ManyUsers:
         self._threads = threads
         self._concurrency = concurrency
 
-    async def forward(self, user_ids: Sequence[str], X: FloatArray) -> FloatArray:
+    async def forward(self, users: Selection, X: FloatArray, out: FloatArray) -> FloatArray:
         """See `Personalizer.forward_many`; as many users as rows."""
-        found = await self._find(user_ids, X)
-        served = [found[user_id] for user_id in user_ids]
-        if len(served) <= INLINE_USERS and X.size * served[0].adapter.rank <= INLINE_WORK:
-            return self._forward(served, X)
-        return await in_worker(self._forward, served, X, limiter=self._threads)
+        found = users.found
+        if found is None or not found.holds(self._adapters):
+            check_finite(X, "X")  # later, the kernel finds what is not
+            found = users.found = await self._look_up(users.user_ids, X)
+        if len(users) <= INLINE_USERS and found.work <= INLINE_WORK:
+            return found.forward(X, out)
+        return await in_worker(found.forward, X, out, limiter=self._threads)
 
     async def update(self, feedback: Mapping[str, Feedback]) -> ManyUpdates:
         """See `Personalizer.update_many`."""
@@ -77,6 +78,15 @@ class ManyUsers:
 
         await self._for_each(feedback, learn)
         return done
+
+    async def _look_up(self, user_ids: Sequence[str], X: FloatArray) -> Found:
+        """All of them, as they are at this moment or later."""
+        changes = self._adapters.changes
+        found = await self._find(user_ids, X)
+        served = [found[user_id] for user_id in user_ids]
+        if len(served) <= INLINE_USERS:
+            return Found.of(self._adapters, changes, served)
+        return await in_worker(Found.of, self._adapters, changes, served, limiter=self._threads)
 
     async def _find(self, user_ids: Sequence[str], X: FloatArray) -> dict[str, Hot]:
         """Every user's adapter; those that are not in memory are read side by side."""
@@ -111,17 +121,3 @@ class ManyUsers:
         async with anyio.create_task_group() as tasks:
             for _ in range(min(self._concurrency, len(user_ids))):
                 tasks.start_soon(work)
-
-    def _forward(self, served: Sequence[Hot], X: FloatArray) -> FloatArray:
-        """One call of the kernel for each rank: usually one."""
-        ranks = np.array([hot.adapter.rank for hot in unhurried(served)], np.int64)
-        scales = np.array([hot.adapter.scale for hot in unhurried(served)], np.float64)
-        leases = [hot.lease for hot in unhurried(served)]
-        if (ranks == ranks[0]).all():
-            return self._adapters.arena(int(ranks[0])).forward_many(leases, scales, X)
-        out = np.empty_like(X)
-        for rank in distinct(ranks):
-            rows = np.flatnonzero(ranks == rank)
-            chosen = [leases[row] for row in rows]
-            out[rows] = self._adapters.arena(int(rank)).forward_many(chosen, scales[rows], X[rows])
-        return out

@@ -33,11 +33,19 @@ from lorabank.personalizer.many import ManyUpdates, ManyUsers
 from lorabank.personalizer.populations import Populations
 from lorabank.personalizer.ranking import Ranked, as_recent, rank_candidates, rank_mixed
 from lorabank.personalizer.receipt import ForgetReceipt
+from lorabank.personalizer.selection import Selection
 from lorabank.personalizer.upkeep import Upkeep
 from lorabank.population.recorder import OnPopulationProgress
 from lorabank.protocols import ReasoningBank
 from lorabank.stores import AdapterStore, StoreCounts, open_adapter_store
-from lorabank.types.arrays import FloatArray, as_array, as_matrix, as_vector, read_only
+from lorabank.types.arrays import (
+    FloatArray,
+    as_array,
+    as_matrix,
+    as_vector,
+    check_out,
+    read_only,
+)
 from lorabank.types.checks import check_count, check_number, check_positive, check_text
 from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool
@@ -222,14 +230,18 @@ class Personalizer:
         served = await self._run(size * adapter.dim, mixed_transform, *arguments)
         return served.reshape(np.shape(X))
 
-    async def forward_many(self, user_ids: Sequence[str], X: ArrayLike) -> FloatArray:
+    async def forward_many(
+        self, users: Sequence[str] | Selection, X: ArrayLike, out: FloatArray | None = None
+    ) -> FloatArray:
         """Each user's view of an embedding of its own: `transform` of many in one call.
 
         With a population, it is one call for each all the same: the experts have to be mixed.
 
         Args:
-            user_ids: n of them; one may come several times.
+            users: n ids, of which one may come several times. A `Selection` of them that is used
+                again saves looking them up, which takes longer than the arithmetic.
             X: (n, dim); row i is seen by user i.
+            out: float32 (n, dim), C-contiguous, apart from X, for the result.
 
         Returns float32 (n, dim), to the bit what `transform` gives with a compiled kernel, and
         within float32 with numpy.
@@ -238,13 +250,17 @@ class Personalizer:
             InvalidInputError: as for `transform`, or not as many users as rows.
             StoreError: the store failed.
         """
-        inputs = as_matrix(X, "X", self._engine.config.space.dim)
-        if isinstance(user_ids, str) or len(user_ids) != len(inputs):
-            raise InvalidInputError("user_ids", user_ids, f"one for each of {len(inputs)} rows")
+        inputs = as_matrix(X, "X", self._engine.config.space.dim, checked=False)
+        chosen = users if isinstance(users, Selection) else Selection(users)
+        if len(chosen) != len(inputs):
+            raise InvalidInputError("user_ids", users, f"one for each of {len(inputs)} rows")
+        if out is None:
+            out = np.empty_like(inputs)
+        else:
+            check_out(out, inputs.shape, inputs)
         if await self._populations.current() is None:
-            return await self._many.forward(user_ids, inputs)
-        out = np.empty_like(inputs)
-        for row, user_id in enumerate(user_ids):
+            return await self._many.forward(chosen, inputs, out)
+        for row, user_id in enumerate(chosen.user_ids):
             out[row] = await self.transform(user_id, inputs[row])
         return out
 

@@ -20,8 +20,10 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 _SMALL = 8192
 
 
-def as_float32(value: object, field: str) -> FloatArray:
+def as_float32(value: object, field: str, *, checked: bool = True) -> FloatArray:
     """Integers and floats become a C-contiguous float32 array; anything else is refused.
+
+    Not ``checked``, it may hold NaN and infinity: for who looks at every number anyway.
 
     Raises:
         InvalidInputError: not numeric, ragged, a scalar, or holds NaN or infinity (also after the
@@ -37,7 +39,8 @@ def as_float32(value: object, field: str) -> FloatArray:
             array = np.ascontiguousarray(array, dtype=np.float32)
     if not array.flags.aligned:
         array = array.copy()
-    check_finite(array, field)
+    if checked:
+        check_finite(array, field)
     return array
 
 
@@ -66,13 +69,17 @@ def as_array(value: object, field: str) -> NDArray[Any]:
         raise InvalidInputError(field, value, "rows of equal length") from exc
 
 
-def as_matrix(value: object, field: str, dim: int | None = None) -> FloatArray:
+def as_matrix(
+    value: object, field: str, dim: int | None = None, *, checked: bool = True
+) -> FloatArray:
     """A vector (dim,) or a matrix (n, dim) as a float32 matrix (n, dim), n >= 1.
+
+    ``checked``: see `as_float32`.
 
     Raises:
         InvalidInputError: not numeric, not finite, empty, or of another dimension.
     """
-    array = as_float32(value, field)
+    array = as_float32(value, field, checked=checked)
     if array.ndim == 1:
         array = array[None, :]
     if array.ndim != 2 or array.size == 0:
@@ -94,6 +101,20 @@ def as_vector(value: object, field: str, dim: int | None = None) -> FloatArray:
     if dim is not None and array.shape[0] != dim:
         raise InvalidInputError(field, array.shape, f"a vector of dimension {dim}")
     return array
+
+
+def check_out(out: FloatArray, shape: tuple[int, ...], inputs: FloatArray) -> None:
+    """An output that the caller gave: float32 of a shape, contiguous, apart from ``inputs``.
+
+    Raises:
+        InvalidInputError: it is not.
+    """
+    if not isinstance(out, np.ndarray) or out.dtype != np.float32 or out.shape != shape:
+        raise InvalidInputError("out", getattr(out, "shape", out), f"a float32 array {shape}")
+    if not out.flags.carray:
+        raise InvalidInputError("out", "a strided or read-only array", "a contiguous writable one")
+    if np.shares_memory(out, inputs):
+        raise InvalidInputError("out", "memory shared with X", "an array of its own")
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:

@@ -134,7 +134,7 @@ def create_adapter_feedback(
 
 def _own(array: FloatArray) -> FloatArray:
     copy = array.copy()
-    copy.flags.writeable = False
+    copy.setflags(write=False)
     return copy
 
 

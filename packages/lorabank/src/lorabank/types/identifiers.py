@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 
 from lorabank.types.checks import check_text
 
 
 def new_id(now: float) -> str:
     """A UUIDv7 (RFC 9562, section 5.7) as text: ids sort by ``now`` (unix seconds)."""
-    milliseconds = int(now * 1000) & ((1 << 48) - 1)
-    random_bits = secrets.randbits(74)
-    value = milliseconds << 80 | 0x7 << 76 | (random_bits >> 62) << 64
-    value |= 0b10 << 62 | (random_bits & ((1 << 62) - 1))
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    stamp = f"{int(now * 1000) & ((1 << 48) - 1):012x}"
+    chance = os.urandom(10).hex()
+    variant = "89ab"[int(chance[3], 16) & 0b11]
+    return f"{stamp[:8]}-{stamp[8:]}-7{chance[:3]}-{variant}{chance[4:7]}-{chance[7:19]}"
 
 
 def user_key(user_id: str, secret: bytes) -> str:

@@ -38,7 +38,13 @@ class Weights:
             return cls(A, B)
         check_finite(A, "A")
         check_finite(B, "B")
-        A.flags.writeable = B.flags.writeable = False
+        return cls.taking_sound(A, B)
+
+    @classmethod
+    def taking_sound(cls, A: AnyFloatArray, B: AnyFloatArray) -> Weights:
+        """`taking` of C-contiguous float32 matrices that are known to be finite."""
+        A.setflags(write=False)
+        B.setflags(write=False)
         return made(cls, A=A, B=B)
 
     @property

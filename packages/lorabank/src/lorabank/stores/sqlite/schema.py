@@ -14,9 +14,9 @@ VERSION = 2
 SMALLEST = 512
 # Seconds that SQLite itself waits for another process's write to end.
 BUSY = 15.0
-# Pages in the write-ahead log before they are copied into the file. A page that is written often is
-# then copied once for many commits; the log grows to some tens of megabytes.
-CHECKPOINT = 8_000
+# Pages in the write-ahead log at which a commit copies them into the file. Usually that has been
+# done beside the commits (`lorabank.stores.sqlite.checkpoints`); this bounds the log if not.
+CHECKPOINT = 32_000
 
 TABLES = """
 CREATE TABLE adapters (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -28,6 +28,7 @@ from lorabank.stores.base import (
 )
 from lorabank.stores.memory import check_page
 from lorabank.stores.sqlite import duties, reads, writes
+from lorabank.stores.sqlite.checkpoints import Checkpointer
 from lorabank.stores.sqlite.faults import translated
 from lorabank.stores.sqlite.records import change_record
 from lorabank.stores.sqlite.schema import connect, create_or_check
@@ -48,13 +49,14 @@ async def open_sqlite_store(
     Raises:
         StoreError: damaged, read-only, or of another kind or version.
     """
-    reading, writing = await anyio.to_thread.run_sync(_connect, path)
+    reading, writing, copying = await anyio.to_thread.run_sync(_connect, path)
     keeper = writes.ReplayKeeper(replay)
-    writer = Writer(writing, path, keeper.tidy)
-    store = SqliteAdapterStore(reading, writer, keeper, replay, path, half=half)
+    checkpointer = Checkpointer(copying)
+    writer = Writer(writing, path, keeper.tidy, checkpointer.committed)
+    store = SqliteAdapterStore(reading, writer, checkpointer, keeper, replay, path, half=half)
     try:
         async with background() as tasks:
-            tasks.start_soon(writer.run)
+            tasks.start_soon(_serve, writer, checkpointer)
             try:
                 if not replay.enabled:
                     await writer.write(writes.write_without_replay)
@@ -73,6 +75,7 @@ class SqliteAdapterStore:
         self,
         reading: sqlite3.Connection,
         writer: Writer,
+        checkpointer: Checkpointer,
         keeper: writes.ReplayKeeper,
         replay: ReplayConfig,
         path: str,
@@ -82,6 +85,7 @@ class SqliteAdapterStore:
         self._half = half
         self._reading = reading
         self._writer = writer
+        self._checkpointer = checkpointer
         self._keeper = keeper
         self._replay = replay
         self._path = path
@@ -205,6 +209,7 @@ class SqliteAdapterStore:
 
     def _disconnect_now(self) -> None:
         self._reading.close()
+        self._checkpointer.disconnect()
         self._writer.disconnect()
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
@@ -222,12 +227,22 @@ class SqliteAdapterStore:
             raise StoreError(f"{self._path} holds a damaged record: {exc}") from exc
 
 
-def _connect(path: str) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-    with translated(path):
+async def _serve(writer: Writer, checkpointer: Checkpointer) -> None:
+    """Until the writer is closed and has answered everybody."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(checkpointer.run)
+        await writer.run()
+        tasks.cancel_scope.cancel()
+
+
+def _connect(path: str) -> tuple[sqlite3.Connection, sqlite3.Connection, sqlite3.Connection]:
+    """For reading, for writing, and for copying the log."""
+    with translated(path), ExitStack() as opened:
         writing = connect(path)
-        try:
-            create_or_check(writing, path)
-            return connect(path), writing
-        except BaseException:
-            writing.close()
-            raise
+        opened.callback(writing.close)
+        create_or_check(writing, path)
+        reading = connect(path)
+        opened.callback(reading.close)
+        copying = connect(path)
+        opened.pop_all()
+        return reading, writing, copying

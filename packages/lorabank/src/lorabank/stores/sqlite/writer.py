@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,12 +41,20 @@ class Writer:
     """Runs writes in order. Belongs to one event loop; `run` must be running."""
 
     def __init__(
-        self, db: sqlite3.Connection, path: str, finish: Callable[[sqlite3.Connection], None]
+        self,
+        db: sqlite3.Connection,
+        path: str,
+        finish: Callable[[sqlite3.Connection], None],
+        committed: Callable[[int], Awaitable[None]],
     ) -> None:
-        """``finish`` is called at the end of each transaction, in it."""
+        """``finish`` is called at the end of each transaction, in it.
+
+        ``committed`` is awaited after it, with how many writes it held.
+        """
         self._db = db
         self._path = path
         self._finish = finish
+        self._committed = committed
         self._requests: deque[_Request] = deque()
         self._arrived = anyio.Event()
         self._thread = anyio.CapacityLimiter(1)
@@ -118,6 +126,7 @@ class Writer:
         finally:
             for request in group:
                 request.done.set()
+        await self._committed(len(group))
 
     def _commit(self, group: list[_Request]) -> None:
         """One transaction; a write that fails is undone alone, if SQLite can go on."""
