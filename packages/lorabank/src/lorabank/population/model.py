@@ -30,8 +30,6 @@ POPULARITY = "popularity"
 SHARED = "shared"
 SHARED_RESIDUALS = "shared+residuals"
 NEIGHBOURS = "neighbours"
-SHARED_NEIGHBOURS = "shared+neighbours"
-EVERYTHING = "shared+residuals+neighbours"
 BESIDE, TRANSITIONS = "+neighbours", "+transitions"
 GROUP_PREFIX = "group:"
 
@@ -122,8 +120,8 @@ class Population:
         user_keys: of all users whose feedback is in any of it: once one of them is forgotten, it
             has to be made again.
         transitions: from item to item, or None.
-        tilt: what rankings add to log probabilities, in multiples of ``log1p(s_j)``, >= 0. Chosen
-            on held-out users by nDCG@10; no probability has it.
+        tilt: rankings add so many times what the fullest expert says by neighbours and transitions
+            to log probabilities, >= 0. Chosen on held-out users by nDCG@10; no probability has it.
     """
 
     space: EmbeddingSpace
@@ -160,8 +158,6 @@ class Population:
             if expert.transition_weight and self.transitions is None:
                 raise InvalidInputError("expert.transition_weight", expert.name, "transitions")
         check_number(self.tilt, "population.tilt", low=0.0)
-        if self.tilt and self.neighbours is None:
-            raise InvalidInputError("population.tilt", self.tilt, "a table of neighbours")
 
     def _check_shapes(self) -> None:
         dims = [adapter.weights.dim for adapter in self.adapters]
@@ -182,6 +178,11 @@ class Population:
     def names(self) -> tuple[str, ...]:
         """Of the experts, in order."""
         return tuple(expert.name for expert in self.experts)
+
+    @property
+    def fullest(self) -> Expert:
+        """Of the experts for everyone the one with most parts: the last."""
+        return [e for e in self.experts if not e.name.startswith(GROUP_PREFIX)][-1]
 
     def expert(self, name: str) -> Expert:
         """The expert of that name.

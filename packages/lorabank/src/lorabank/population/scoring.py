@@ -132,9 +132,15 @@ class PopulationScorer:
         Args:
             recent, candidates: as for `logits`.
         """
-        if not self.population.tilt:
-            return None
-        return np.float32(self.population.tilt) * self._neighbours(recent, candidates)
+        lean, expert = self.population.tilt, self.population.fullest
+        parts = []
+        if lean and expert.neighbour_weight:
+            near = self._neighbours(recent, candidates)
+            parts.append(np.float32(lean * expert.neighbour_weight) * near)
+        if lean and expert.transition_weight:
+            follows = self.following(recent, candidates, residuals=expert.residuals)
+            parts.append(np.float32(lean * expert.transition_weight) * follows)
+        return sum(parts[1:], parts[0]) if parts else None
 
     def _output(self, adapter: str | None, X: FloatArray) -> FloatArray:
         if adapter is None:

@@ -15,6 +15,7 @@ from lorabank.population.proof import ndcg, user_means
 from lorabank.types.arrays import IntArray
 
 TILTS = (0.0, 0.5, 1.0, 2.0)
+FOLLOWING = ("neighbour_weight", "transition_weight")
 
 
 def choose_tilt(ground: Ground, predictor: Predictor, positions: IntArray) -> float:
@@ -22,16 +23,16 @@ def choose_tilt(ground: Ground, predictor: Predictor, positions: IntArray) -> fl
 
     Args:
         ground: of the training.
-        predictor: the fullest expert, calibrated; the tilt is more weight on its neighbours.
+        predictor: the fullest expert, calibrated: a tilt t multiplies its weights of neighbours and
+            transitions by 1 + t.
         positions: (n,) rows of held-out users.
     """
-    if predictor.neighbours is None or predictor.weights is None:
+    assert predictor.weights is not None
+    leaning = np.array([name in FOLLOWING for name in predictor.names])
+    own = np.array(predictor.weights)
+    if not own[leaning].any():
         return 0.0
-    place = predictor.names.index("neighbour_weight")
-    if not predictor.weights[place]:
-        return 0.0
-    weights = np.tile(predictor.weights, (len(TILTS), 1))
-    weights[:, place] += TILTS
+    weights = own * (1.0 + np.outer(TILTS, leaning))
     gains = np.zeros((len(TILTS), 0))
     for events in predictor.events(ground, positions):
         part = [ndcg(predictor.ranks(events, row.tolist())) for row in weights]

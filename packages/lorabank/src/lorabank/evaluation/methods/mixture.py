@@ -80,11 +80,12 @@ class Mixed:
 
     def tilt(self, view: View) -> Scores | None:
         """As the library's `rank` leans; see `Population.tilt`."""
-        if not self.experts.population.tilt:
+        scorer = self.experts.scorer
+        if scorer.tilt(view.recent[:1]) is None:
             return None
 
         def tilt(rows: IntArray) -> FloatArray:
-            found = self.experts.scorer.tilt(view.recent[rows])
+            found = scorer.tilt(view.recent[rows])
             assert found is not None
             return found
 
