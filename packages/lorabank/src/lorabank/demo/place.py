@@ -71,7 +71,7 @@ def run_name(data: Data, settings: DemoSettings, config: EngineConfig) -> str:
         replace(config, namespace="any"),
         version("lorabank"),
     )
-    digest = hashlib.sha256(repr((*neutral, version("lorabank"))).encode())
+    digest = hashlib.sha256(repr(same).encode())
     for array in (data.vectors, data.ratings.user, data.ratings.item, data.ratings.time):
         digest.update(array.tobytes())
     return f"demo-{settings.seed}-{digest.hexdigest()[:16]}"
