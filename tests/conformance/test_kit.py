@@ -29,6 +29,17 @@ OVERRIDE = """
     def test_tie_order(self, opener, async_library):
         assert {holds}
 """
+SHARED = """
+import pytest
+from lorabank.stores import open_adapter_store
+from lorabank_conformance import Address, AdapterStoreConformance
+
+class TestIt(AdapterStoreConformance):
+    @pytest.fixture
+    def opener(self, tmp_path):
+        {address}
+        return lambda replay=None: open_adapter_store(f"sqlite:///{{tmp_path}}/a.db", replay=replay)
+"""
 FACTORIES = """
 from contextlib import asynccontextmanager
 from lorabank.protocols import Capability
@@ -141,6 +152,27 @@ def test_skips_are_printed_with_reasons(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         ["*laws skipped*", "TestPatternStore reopen-keeps-all: DURABLE is not declared"]
     )
+
+
+def test_laws_of_two_processes_take_an_address(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=SHARED.format(address=""))
+    result = run(pytester, "-k", "process")
+    result.assert_outcomes(skipped=4, deselected=result.parseoutcomes()["deselected"])
+    result.stdout.fnmatch_lines(["*laws skipped*", "TestIt killed-process: *gives no `address`*"])
+
+
+def test_a_store_that_another_process_does_not_share_is_found_out(
+    pytester: pytest.Pytester,
+) -> None:
+    address = 'self.address = Address("sqlite:///{tmp}/another.db", tmp_path)'
+    pytester.makepyfile(test_it=SHARED.format(address=address))
+    result = run(pytester, "-k", "process")
+    result.assert_outcomes(failed=4, deselected=result.parseoutcomes()["deselected"])
+
+
+def test_two_processes_open_what_the_command_line_names(pytester: pytest.Pytester) -> None:
+    result = prove(pytester, "--bank", "sqlite:///{tmp}/app.db", "-k", "processes_share")
+    result.assert_outcomes(passed=2, deselected=result.parseoutcomes()["deselected"])
 
 
 def test_broken_laws_are_named_with_what_they_protect(pytester: pytest.Pytester) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from lorabank.bank import open_bank
 from lorabank.hooks import BankUrl
-from lorabank_conformance import Opener, PatternStoreConformance, ReasoningBankConformance
+from lorabank_conformance import Address, Opener, PatternStoreConformance, ReasoningBankConformance
 from lorabank_faiss.plugin import open_faiss_store
 
 
@@ -18,6 +18,7 @@ class TestExactStore(PatternStoreConformance):
     @pytest.fixture
     def opener(self, tmp_path: Path) -> Opener:
         """A directory of its own for every test."""
+        self.address = Address(f"faiss://{tmp_path}/bank", tmp_path)
         return lambda: open_faiss_store(BankUrl.parse(f"faiss://{tmp_path}/bank"))
 
 
@@ -28,6 +29,7 @@ class TestApproximateStore(PatternStoreConformance):
     def opener(self, tmp_path: Path) -> Opener:
         """A directory of its own for every test."""
         url = f"faiss://{tmp_path}/bank?flat_limit=4&tail_limit=2"
+        self.address = Address(url, tmp_path)
         return lambda: open_faiss_store(BankUrl.parse(url))
 
 

@@ -54,7 +54,7 @@ class Acknowledged:
 
 @pytest.mark.timeout(300)
 def test_killed_processes_lose_nothing(tmp_path: Path) -> None:
-    run_rounds(tmp_path, 6)
+    run_rounds(tmp_path, 15)
 
 
 @pytest.mark.campaign

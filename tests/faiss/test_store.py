@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -18,6 +20,7 @@ from lorabank_faiss import FaissStore, Settings, lease, open_store
 from lorabank_faiss.contents import Contents
 from lorabank_faiss.growing import Growing
 from lorabank_faiss.rwlock import ReadersWriterLock
+from lorabank_faiss.schema import FILE
 from lorabank_faiss.shards import Shards
 from tests.faiss.samples import DIM, NAMESPACE, pattern, patterns, vector
 
@@ -244,3 +247,32 @@ def test_shards_of_one_name_are_one() -> None:
     shards = Shards(lambda _connection, _state: Contents(DIM), 1.0, 1 << 20)
     assert shards.of("a") is shards.of("a")
     assert shards.of("a") is not shards.of("b")
+
+
+def traces(directory: Path, secret: str) -> int:
+    """How often something is in the files of a bank, the log included."""
+    return sum(path.read_bytes().count(secret.encode()) for path in directory.glob("*sqlite3*"))
+
+
+async def test_deleted_bytes_are_gone_from_the_log_as_well(tmp_path: Path) -> None:
+    async with open_store(Settings(tmp_path)) as store:
+        await store.put_many([pattern("a", user_key="Rosebud"), pattern("b")])
+        assert traces(tmp_path, "Rosebud") > 0
+        await store.delete(NAMESPACE, PatternFilter(user_key="Rosebud"))
+        assert traces(tmp_path, "Rosebud") == 0
+        assert len(await store.get(NAMESPACE, ["a", "b"])) == 1
+
+
+async def test_a_reader_of_the_log_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_store(Settings(tmp_path)) as store:
+        await store.put_many([pattern("a", user_key="Rosebud")])
+        with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM pattern").fetchone()
+            assert await store.delete(NAMESPACE, PatternFilter(user_key="Rosebud")) == 1
+            assert "kept by a reader" in caplog.text
+            assert traces(tmp_path, "Rosebud") > 0
+        assert await store.delete(NAMESPACE, PatternFilter(user_key="Rosebud")) == 0
+        assert traces(tmp_path, "Rosebud") == 0

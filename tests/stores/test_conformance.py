@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lorabank.stores import open_adapter_store
-from lorabank_conformance import AdapterStoreConformance
+from lorabank_conformance import AdapterStoreConformance, Address
 from lorabank_conformance.adapters.base import AdapterOpener
 
 
@@ -30,4 +30,5 @@ class TestSqlite(AdapterStoreConformance):
     def opener(self, tmp_path: Path) -> AdapterOpener:
         """A file of its own for every test."""
         url = f"sqlite:///{tmp_path}/adapters.db"
+        self.address = Address(url, tmp_path)
         return lambda replay=None: open_adapter_store(url, replay=replay)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -265,6 +266,38 @@ async def test_forgotten_bytes_are_overwritten(tmp_path: Path) -> None:
     data = path.read_bytes()
     # The tombstone remembers the keyed hash, nothing else.
     assert data.count(secret.encode()) == data.count(key_of(secret).encode()) == 1
+
+
+def traces(path: Path, secret: str) -> int:
+    """How often a user's name is in the file and its log, but for the keyed hash."""
+    logged = path.with_name(path.name + "-wal")
+    data = path.read_bytes() + logged.read_bytes()
+    return data.count(secret.encode()) - data.count(key_of(secret).encode())
+
+
+async def test_forgotten_bytes_are_gone_from_the_log_as_well(tmp_path: Path) -> None:
+    """While the store is open, too."""
+    path, secret = tmp_path / "app.db", "Rosebud-2b7e"
+    async with open_adapter_store(url(path)) as store:
+        await store.commit(BUILD.change(secret, episodes=(f"episode of {secret}",), seen=3))
+        assert traces(path, secret) > 0
+        assert (await store.forget(secret, key_of(secret), 2e9)).erased
+        assert traces(path, secret) == 0
+
+
+async def test_a_reader_of_the_log_is_told_of(tmp_path: Path) -> None:
+    path, secret = tmp_path / "app.db", "Rosebud-2b7e"
+    async with open_adapter_store(url(path)) as store:
+        await store.commit(BUILD.change(secret, seen=3))
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM adapters").fetchone()
+            receipt = await store.forget(secret, key_of(secret), 2e9)
+            assert (receipt.adapters, receipt.erased) == (1, False)
+            assert traces(path, secret) > 0
+        again = await store.forget(secret, key_of(secret), 2e9)
+        assert (again.adapters, again.erased) == (0, True)
+        assert traces(path, secret) == 0
 
 
 async def test_smaller_bounds_take_hold_at_the_next_write(tmp_path: Path) -> None:

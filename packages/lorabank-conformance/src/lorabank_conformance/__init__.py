@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lorabank_conformance.adapters import AdapterStoreConformance
     from lorabank_conformance.banks import ReasoningBankConformance
+    from lorabank_conformance.elsewhere import Address
     from lorabank_conformance.laws import Law, NotApplicableError, Opener, laws_of
     from lorabank_conformance.stores import PatternStoreConformance
 
 __all__ = [
     "AdapterStoreConformance",
+    "Address",
     "Law",
     "NotApplicableError",
     "Opener",
@@ -27,6 +29,7 @@ __all__ = [
 
 _HOMES = {
     "AdapterStoreConformance": "adapters",
+    "Address": "elsewhere",
     "PatternStoreConformance": "stores",
     "ReasoningBankConformance": "banks",
 }

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from lorabank.types.space import EmbeddingSpace
+from lorabank_conformance.elsewhere import Address
 from lorabank_conformance.laws import PREFIX, Opener, law_of
 from lorabank_conformance.samples import Samples
 
@@ -22,10 +23,13 @@ class Suite:
         space: the embedding space that the laws use, of at least 4 dimensions. Change it if the
             backend works in only one space.
         patience: seconds that a law may take, at most.
+        address: how another process opens what ``opener`` opens. Set it there, for a store that
+            processes share; without it, the laws of two processes are skipped.
     """
 
     space: EmbeddingSpace = EmbeddingSpace("conformance", 8)
     patience: ClassVar[float] = 60.0
+    address: Address | None = None
 
     @pytest.fixture
     def opener(self) -> Opener:

@@ -56,7 +56,7 @@ class Target:
 
         Raises: pytest.UsageError if that fails, or what it opens is no store and no bank.
         """
-        place, is_fresh = _place_of(text)
+        place, is_fresh = place_of(text)
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
             try:
                 kinds, declared = anyio.run(_look, place(Path(directory)))
@@ -77,7 +77,7 @@ class Target:
         return cls(text, kinds, names, _space_of(space), place, is_fresh)
 
 
-def _place_of(text: str) -> tuple[Callable[[Path], Opener], bool]:
+def place_of(text: str) -> tuple[Callable[[Path], Opener], bool]:
     """An opener for each directory, and whether it makes use of the directory."""
     if "://" in text:
         return (lambda directory: _by_url(text, directory)), PLACEHOLDER in text

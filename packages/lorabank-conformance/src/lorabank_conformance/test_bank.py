@@ -13,6 +13,7 @@ from lorabank.stores import AdapterStore
 from lorabank_conformance.adapters import AdapterStoreConformance
 from lorabank_conformance.adapters.base import AdapterOpener
 from lorabank_conformance.banks import ReasoningBankConformance
+from lorabank_conformance.elsewhere import Address
 from lorabank_conformance.laws import Opener
 from lorabank_conformance.stores import PatternStoreConformance
 from lorabank_conformance.target import Target
@@ -25,6 +26,7 @@ class TestPatternStore(PatternStoreConformance):
     def opener(self, conformance_target: Target, tmp_path: Path) -> Opener:
         """A directory of its own for every test."""
         self.space = conformance_target.space
+        self.address = Address(conformance_target.text, tmp_path)
         return conformance_target.place(tmp_path)
 
 
@@ -35,6 +37,7 @@ class TestReasoningBank(ReasoningBankConformance):
     def opener(self, conformance_target: Target, tmp_path: Path) -> Opener:
         """A directory of its own for every test."""
         self.space = conformance_target.space
+        self.address = Address(conformance_target.text, tmp_path)
         return conformance_target.place(tmp_path)
 
 
@@ -45,6 +48,7 @@ class TestAdapterStore(AdapterStoreConformance):
     def opener(self, conformance_target: Target, tmp_path: Path) -> AdapterOpener:
         """A directory of its own for every test."""
         self.space = conformance_target.space
+        self.address = Address(conformance_target.text, tmp_path)
         self.durable = self.shared = conformance_target.is_fresh
         opened: Callable[..., AbstractAsyncContextManager[AdapterStore]]
         opened = cast("Any", conformance_target.place(tmp_path))

@@ -17,13 +17,16 @@ import time
 from pathlib import Path
 
 from lorabank.errors import BankRejectedError
+from lorabank.logs import get_logger
 from lorabank_faiss.faults import is_busy
 
+_log = get_logger("lorabank_faiss")
 FILE = "patterns.sqlite3"
 _APPLICATION = 0x4C6F5246  # "LoRF"
 _VERSION = 1
 _PAUSE = 0.02
 _PAGE = 8192  # holds four patterns of dimension 384, or five of their vectors
+_EMPTYING = 500  # milliseconds to wait for readers before the log is left as it is
 _CHECKPOINT_PAGES = 4000  # 32 MB: pages that are written again and again are copied less often
 _TABLES = """
 CREATE TABLE bank(
@@ -68,6 +71,25 @@ def connect(path: Path, busy_timeout: float, *, cache_mb: int = 8) -> sqlite3.Co
     connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
     connection.execute(f"PRAGMA journal_size_limit={64 << 20}")
     return connection
+
+
+def empty_log(connection: sqlite3.Connection, busy_timeout: float) -> bool:
+    """Copy the write-ahead log into the database, and cut it off; False if something keeps it.
+
+    Deleted rows are overwritten in the database, but the log has their pages as they were.
+    """
+    try:
+        connection.execute(f"PRAGMA busy_timeout={_EMPTYING}")
+        try:
+            (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout={1000 * busy_timeout:.0f}")
+    except sqlite3.Error as exc:  # the deletion is on disk: this is tried again with the next
+        _log.warning("the log could not be emptied", error=str(exc))
+        return False
+    if busy:
+        _log.warning("the log of what was deleted is kept by a reader, until the next deletion")
+    return not busy
 
 
 def prepare(path: Path, busy_timeout: float) -> None:

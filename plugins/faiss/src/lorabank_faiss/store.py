@@ -132,7 +132,7 @@ class FaissStore:
 
     async def delete(self, namespace: str, where: PatternFilter) -> int:
         """See `PatternStore.delete`."""
-        found = await self._write(lambda tx: tx.delete(namespace, where))
+        found = await self._erase(lambda tx: tx.delete(namespace, where))
         self._maintenance.wake()
         return found
 
@@ -150,7 +150,7 @@ class FaissStore:
 
     async def delete_skill(self, namespace: str, skill_id: str) -> bool:
         """See `PatternStore.delete_skill`."""
-        return await self._write(lambda tx: tx.delete_skill(namespace, skill_id))
+        return await self._erase(lambda tx: tx.delete_skill(namespace, skill_id))
 
     async def stats(self, namespace: str) -> StoreStats:
         """See `PatternStore.stats`."""
@@ -204,6 +204,10 @@ class FaissStore:
     async def _write(self, change: Callable[[Transaction], T]) -> T:
         async with self._using():
             return await self._commits.run(change)
+
+    async def _erase(self, change: Callable[[Transaction], T]) -> T:
+        async with self._using():
+            return await self._commits.run(change, erases=True)
 
     def _search(
         self, namespace: str, vector: FloatArray, k: int, where: PatternFilter

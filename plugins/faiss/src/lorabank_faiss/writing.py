@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 
 from lorabank_faiss.faults import bank_error, is_busy, primary_code, translated
+from lorabank_faiss.schema import empty_log
 from lorabank_faiss.transaction import Transaction
 
 T = TypeVar("T")
@@ -23,8 +24,9 @@ _OWN_FAULTS = {sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_
 class Job(Generic[T]):
     """A change that waits for its turn, and what came of it."""
 
-    def __init__(self, apply: Callable[[Transaction], T]) -> None:
+    def __init__(self, apply: Callable[[Transaction], T], *, erases: bool = False) -> None:
         self.apply = apply
+        self.erases = erases
         self.done = False
         self.result: T | None = None
         self.error: Exception | None = None
@@ -61,11 +63,14 @@ class Writer:
             self._roll_back()
             for job in jobs:
                 job.finish(bank_error(exc))
+            return
         except BaseException:
             self._roll_back()
             raise
         for job in jobs:
             job.finish()
+        if any(job.erases for job in jobs):
+            empty_log(self._connection, self._busy_timeout)
 
     def close(self) -> None:
         """Close the connection."""
@@ -121,12 +126,15 @@ class GroupCommit:
         self._lock = anyio.Lock()
         self._limiter = anyio.CapacityLimiter(1)
 
-    async def run(self, apply: Callable[[Transaction], T]) -> T:
+    async def run(self, apply: Callable[[Transaction], T], *, erases: bool = False) -> T:
         """Have ``apply`` run in a transaction, and return its result once that is on disk.
+
+        With ``erases``, the bytes of what it removes are gone from the files then, too, unless
+        another process goes on reading them, which is logged.
 
         Raises: what ``apply`` raises; BankUnavailableError, BankRejectedError.
         """
-        job = Job(apply)
+        job = Job(apply, erases=erases)
         waiting = cast("Job[object]", job)
         self._waiting.append(waiting)
         try:

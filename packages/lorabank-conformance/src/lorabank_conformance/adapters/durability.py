@@ -8,6 +8,7 @@ import pytest
 from lorabank.errors import VersionConflictError
 from lorabank.stores import AdapterStore
 from lorabank_conformance.adapters.base import AdapterOpener, AdapterSuite, key_of
+from lorabank_conformance.adapters.processes import count_up, version
 from lorabank_conformance.adapters.queueing import ids
 from lorabank_conformance.compare import differences
 from lorabank_conformance.laws import law
@@ -73,23 +74,8 @@ class DurabilityLaws(AdapterSuite):
         """Protects updates: whoever loses the race reads again, and every update counts."""
         self.require("shared")
 
-        async def count_up(store: AdapterStore) -> None:
-            for _ in range(10):
-                while True:
-                    found = await store.get("ada")
-                    version, revision = (
-                        (0, None) if found is None else (found.adapter.version, found.revision)
-                    )
-                    try:
-                        await store.commit(self.build.change("ada", version + 1, revision))
-                        break
-                    except VersionConflictError:
-                        continue
-
         async with opener() as one, opener() as other:
             async with anyio.create_task_group() as tasks:
                 for store in (one, other) * 3:
-                    tasks.start_soon(count_up, store)
-            found = await one.get("ada")
-        assert found is not None
-        assert found.adapter.version == 60
+                    tasks.start_soon(count_up, store, self.make, "ada", 10)
+            assert await version(one, self.make, "ada") == 60

@@ -12,6 +12,7 @@ from lorabank_conformance.adapters.forgetting import ForgetLaws
 from lorabank_conformance.adapters.hostility import HostilityLaws
 from lorabank_conformance.adapters.lifecycle import LifecycleLaws
 from lorabank_conformance.adapters.populations import PopulationLaws
+from lorabank_conformance.adapters.processes import ProcessLaws
 from lorabank_conformance.adapters.queueing import QueueLaws
 from lorabank_conformance.adapters.records import RecordLaws
 from lorabank_conformance.adapters.replaying import ReplayLaws
@@ -29,6 +30,7 @@ class AdapterStoreConformance(
     ScanLaws,
     HostilityLaws,
     DurabilityLaws,
+    ProcessLaws,
     LifecycleLaws,
     ConcurrencyLaws,
     CancellationLaws,

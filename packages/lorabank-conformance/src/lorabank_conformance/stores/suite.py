@@ -12,6 +12,7 @@ from lorabank_conformance.stores.filters import FilterLaws
 from lorabank_conformance.stores.hostility import HostilityLaws
 from lorabank_conformance.stores.lifecycle import LifecycleLaws
 from lorabank_conformance.stores.namespaces import NamespaceLaws
+from lorabank_conformance.stores.processes import ProcessLaws
 from lorabank_conformance.stores.ranking import RankingLaws
 from lorabank_conformance.stores.records import RecordLaws
 from lorabank_conformance.stores.scanning import ScanLaws
@@ -33,6 +34,7 @@ class PatternStoreConformance(
     SpaceLaws,
     CapabilityLaws,
     DurabilityLaws,
+    ProcessLaws,
     LifecycleLaws,
     ConcurrencyLaws,
     CancellationLaws,
@@ -46,4 +48,8 @@ class PatternStoreConformance(
             @pytest.fixture
             def opener(self, tmp_path):
                 return lambda: open_my_store(tmp_path / "bank")
+
+    A store that processes share also says how another one opens the same place::
+
+                self.address = Address("mine://{tmp}/bank", tmp_path)
     """

@@ -60,9 +60,8 @@ def demo(
     if not no_report and not out.parent.is_dir():
         raise click.BadParameter(f"there is no folder {str(out.parent)!r}", param_hint="--out")
     with ProgressLine(console, seeds) as progress:
-        report = anyio.run(
-            make_report, settings, range(seed, seed + seeds), _command(), progress.tell
-        )
+        arguments = (settings, range(seed, seed + seeds), _command(), progress.tell, progress.note)
+        report = anyio.run(make_report, *arguments)
     _show(report, as_json=as_json)
     if not no_report:
         _write(report, out, console)

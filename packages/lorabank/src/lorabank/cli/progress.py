@@ -63,6 +63,10 @@ class ProgressLine:
             seconds = time.monotonic() - self._started.pop(stage)  # its last step may be told twice
             self._console.print(f"{self._text(stage)}: {seconds:.1f} s", highlight=False)
 
+    def note(self, line: str) -> None:
+        """Show a line of its own."""
+        self._console.print(line, highlight=False)
+
     def _begin(self, stage: str) -> None:
         if stage == "tune":
             self._run += 1

@@ -84,8 +84,7 @@ def _engine(run: Run) -> Table:
         "update, no bank": _times(updates.without_bank_ms),
         "patterns": f"{episodes.held} held, of {episodes.made} episodes",
         "episodes not held": (
-            f"{episodes.rejected} rejected, {episodes.dead} dead, "
-            f"{episodes.undelivered} undelivered, {episodes.lost} lost"
+            f"{episodes.dead} dead, {episodes.undelivered} undelivered, {episodes.lost} lost"
         ),
         "skills": f"{skills.stored}, {skills.with_weights} of them with weights",
         "seconds": f"{run.seconds['total']:.1f}",

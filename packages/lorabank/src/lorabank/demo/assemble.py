@@ -16,20 +16,23 @@ from lorabank.demo.settings import DemoSettings
 from lorabank.demo.tuning import Tuned
 from lorabank.engine import EngineStats
 from lorabank.evaluation.bootstrap import Interval
-from lorabank.outbox import DeliveryReport
 from lorabank.protocols import StoreStats
+from lorabank.stores import StoreCounts
 from lorabank.types.skill import Skill
 from lorabank.types.strategy import Strategy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WithBank:
-    """What the part of the run that has a bank leaves behind."""
+    """What the part of the run that has a bank leaves behind.
+
+    ``left``: what the stores of past and of new users still hold in the end.
+    """
 
     past: Replayed
     new: Replayed
     stats: EngineStats
-    delivery: DeliveryReport
+    left: tuple[StoreCounts, StoreCounts]
     consolidation: ConsolidationReport
     strategy: Strategy
     held: StoreStats
@@ -91,6 +94,7 @@ def _updates(with_bank: WithBank, without: Replayed) -> Updates:
     return Updates(
         past=past.updates,
         new=new.updates,
+        continued=past.continued,
         hinted=past.hinted + new.hinted,
         cache_hits=stats.cache_hits,
         cache_misses=stats.cache_misses,
@@ -102,16 +106,15 @@ def _updates(with_bank: WithBank, without: Replayed) -> Updates:
 
 
 def _episodes(with_bank: WithBank) -> Episodes:
-    delivery = with_bank.delivery
     made, held = with_bank.past.updates + with_bank.new.updates, with_bank.held.patterns
-    told = delivery.rejected + delivery.dead + len(delivery.undelivered)
+    dead = sum(counts.dead for counts in with_bank.left)
+    undelivered = sum(counts.queued for counts in with_bank.left)
     return Episodes(
         made=made,
         held=held,
-        rejected=delivery.rejected,
-        dead=delivery.dead,
-        undelivered=len(delivery.undelivered),
-        lost=made - held - told,
+        dead=dead,
+        undelivered=undelivered,
+        lost=made - held - dead - undelivered,
     )
 
 

