@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lorabank import BankUrl, open_bank
-from lorabank_conformance import Opener, PatternStoreConformance, ReasoningBankConformance
+from lorabank_conformance import Address, Opener, PatternStoreConformance, ReasoningBankConformance
 from lorabank_template import open_store
 
 
@@ -16,7 +16,8 @@ class TestStore(PatternStoreConformance):
 
     @pytest.fixture
     def opener(self, tmp_path: Path) -> Opener:
-        """A file of its own for every test."""
+        """A file of its own for every test, which another process opens, too."""
+        self.address = Address("template://{tmp}/bank.db", tmp_path)
         return lambda: open_store(BankUrl.parse(f"template://{tmp_path.as_posix()}/bank.db"))
 
 

@@ -38,7 +38,7 @@ PATIENCE = 30.0  # seconds that a call waits for other processes
 class SqliteStore:
     """A `PatternStore`; the protocol says what the methods promise."""
 
-    capabilities = frozenset(Capability)  # all of them
+    capabilities = frozenset(Capability) - {Capability.TRIALS}
 
     def __init__(self, path: str) -> None:
         self.space: EmbeddingSpace | None = None
