@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import pytest
@@ -297,6 +301,52 @@ async def test_a_reader_of_the_log_is_told_of(tmp_path: Path) -> None:
             assert traces(path, secret) > 0
         again = await store.forget(secret, key_of(secret), 2e9)
         assert (again.adapters, again.erased) == (0, True)
+        assert traces(path, secret) == 0
+
+
+# Holds the lock of SQLite's checkpoints (byte 121 of the shared memory) until its input ends.
+COPYING = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as shared:
+    fcntl.lockf(shared, fcntl.LOCK_EX, 1, 121)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def copying(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is at a checkpoint."""
+    with subprocess.Popen(
+        [sys.executable, "-c", COPYING, f"{path}-shm"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as copier:
+        try:
+            assert copier.stdout is not None
+            assert copier.stdout.readline() == b"held\n"
+            yield copier
+        finally:
+            copier.kill()
+
+
+async def test_a_log_that_is_being_copied_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each process copies its log now and then, beside its writes."""
+    path, secret = tmp_path / "app.db", "Rosebud-2b7e"
+    async with open_adapter_store(url(path)) as store:
+        await store.commit(BUILD.change(secret, seen=3))
+        with copying(path) as copier:
+            waited: list[float] = []
+
+            def wait(seconds: float) -> None:
+                waited.append(seconds)
+                copier.communicate(timeout=30)
+
+            monkeypatch.setattr(schema, "time", SimpleNamespace(sleep=wait))
+            assert (await store.forget(secret, key_of(secret), 2e9)).erased
+            assert len(waited) == 1
         assert traces(path, secret) == 0
 
 

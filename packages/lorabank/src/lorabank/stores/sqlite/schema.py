@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 
 from lorabank.errors import StoreError
@@ -22,6 +23,8 @@ BUSY = 15.0
 CHECKPOINT = 32_000
 # Milliseconds to wait for readers before the log is left as it is.
 EMPTYING = 500
+# Seconds between tries while the log is being copied: SQLite itself does not wait for that.
+AGAIN = 0.005
 
 TABLES = """
 CREATE TABLE adapters (
@@ -91,12 +94,23 @@ def connect(path: str) -> sqlite3.Connection:
     return db
 
 
+def _truncate(db: sqlite3.Connection) -> bool:
+    """Whether the log could not be cut off, as somebody reads from it, or copies it, for long."""
+    for _ in range(round(EMPTYING / 1000 / AGAIN)):
+        busy, frames, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        # -1: somebody else is at a checkpoint, such as the one that runs beside our own writes.
+        if not busy or frames >= 0:
+            break
+        time.sleep(AGAIN)
+    return bool(busy)
+
+
 def empty_log(db: sqlite3.Connection) -> bool:
     """Copy the write-ahead log into the file, and cut it off; False if something keeps it."""
     try:
         db.execute(f"PRAGMA busy_timeout = {EMPTYING}")
         try:
-            (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            busy = _truncate(db)
         finally:
             db.execute(f"PRAGMA busy_timeout = {1000 * BUSY:.0f}")
     except sqlite3.Error as exc:  # what was to be written is written: this is tried again
