@@ -370,9 +370,12 @@ async def _is_rebuilt(store: AdapterStore) -> bool:
     return not await store.duties("rebuild", math.inf)
 
 
-async def test_a_bank_that_never_forgets_does_not_hold_deliveries_back(store_url: str) -> None:
+@pytest.mark.parametrize("error", [CapabilityError("no DELETE here"), KeyError("a bug")])
+async def test_a_bank_that_never_forgets_does_not_hold_deliveries_back(
+    store_url: str, error: Exception
+) -> None:
     bank = ScriptedBank()
-    bank.script["forget"] = failing(CapabilityError("no DELETE here"))
+    bank.script["forget"] = failing(error)
     with anyio.fail_after(20):
         async with open_adapter_store(store_url) as store:
             await store.forget("ada", key("ada"), 0.0)

@@ -7,10 +7,14 @@ from collections.abc import Awaitable, Callable, Sequence
 import anyio
 
 from lorabank.clock import Clock
-from lorabank.delivery import PERMANENT
+from lorabank.delivery import PASSING
+from lorabank.errors import BankClosedError, StoreError
 from lorabank.logs import get_logger
 from lorabank.stores import AdapterStore, Duty, QueuedEpisode
 from lorabank.types.pattern import Pattern
+
+# Not the last word on what is asked of a bank.
+PASSED_ON = (*PASSING, BankClosedError, StoreError)
 
 ForgetAgain = Callable[[str], Awaitable[object]]
 
@@ -98,7 +102,9 @@ class StoreQueue:
         for duty in await self._owed():
             try:
                 await self._forget_again(duty.key)
-            except PERMANENT:
+            except PASSED_ON:
+                raise
+            except Exception:  # it won't, or can't for a fault of its own: that holds nobody back
                 log.exception("the bank won't forget a user", user_key=duty.key)
                 self._refused.add(duty)
             else:
