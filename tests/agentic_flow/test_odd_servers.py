@@ -120,7 +120,7 @@ async def test_an_engine_goes_on_though_its_bank_never_answers(
             for number in range(12):
                 feedback = Feedback(MAKE.axis(number), MAKE.axis(number + 1))
                 adapter = (await engine.update_adapter(adapter, feedback)).adapter
-            assert adapter.feedback_count == 12
+            assert adapter.version == 12
 
 
 async def test_an_engine_fills_a_real_remote(stdio_url: str) -> None:
