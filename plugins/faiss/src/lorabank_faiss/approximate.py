@@ -21,7 +21,7 @@ from lorabank_faiss.rows import Selected
 
 _SAMPLES_PER_LIST = 64
 _LEAST_SAMPLE = 64
-_PROBES = 192  # lists looked into, of up to
+_PROBES = 168  # lists looked into, of up to
 _PROBED_LISTS = 512  # so many; of more lists, a share that falls with the root of their number
 _BREADTH = 5  # candidates of ``coarse`` per one that is wanted of ``codes``
 _SCANNED_SHARE = 0.06  # filters that leave less than this are served by ``codes`` alone
