@@ -119,7 +119,8 @@ class FaissStore:
         if found is None:
             self._maintenance.wake()
             matches = await self.search(namespace, vector, k, where)
-            return Trials.of(match.pattern for match in matches)
+            async with self._using():
+                found = await self._in_thread(partial(_columns, matches))
         return found
 
     async def scan(
@@ -233,3 +234,7 @@ class FaissStore:
         if self._space is None:
             self._space, self._dim = bound_space(connection)
         check_dim(self._space, self._dim, dim)
+
+
+def _columns(matches: list[Match]) -> Trials:
+    return Trials.of(match.pattern for match in matches)
