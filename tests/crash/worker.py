@@ -50,7 +50,7 @@ def feedback(rng: np.random.Generator, rows: int = 2) -> Feedback:
 
 async def learn_and_say(p: Personalizer, user: str, batch: Feedback, say: Say) -> None:
     report = await p.learn(user, batch)
-    found = await p._store.get(user)
+    found = await p._parts.store.get(user)
     assert found is not None
     say(f"A {user} {found.adapter.version} {report.finished.id if report.finished else '-'}")
 

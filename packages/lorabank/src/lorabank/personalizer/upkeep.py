@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
 
 import anyio
 from anyio.abc import TaskGroup
@@ -12,6 +11,7 @@ from lorabank.clock import Clock
 from lorabank.engine import LoRAPersonalizationEngine
 from lorabank.errors import StoreError
 from lorabank.logs import get_logger
+from lorabank.personalizer.consolidating import Consolidator
 from lorabank.personalizer.courier import StoreQueue
 from lorabank.stores import AdapterStore
 
@@ -34,15 +34,14 @@ class Upkeep:
         store: AdapterStore,
         queue: StoreQueue,
         clock: Clock,
-        consolidate: Callable[[], Awaitable[object]],
+        consolidator: Consolidator,
     ) -> None:
         self._engine = engine
         self._store = store
         self._queue = queue
         self._holder = secrets.token_hex(16)
         self._clock = clock
-        self._consolidate = consolidate
-        self._rebuild = anyio.Event()
+        self._consolidator = consolidator
 
     def start(self, tasks: TaskGroup, consolidate_every: float | None) -> None:
         """Begin, in ``tasks``."""
@@ -54,10 +53,6 @@ class Upkeep:
         tasks.start_soon(self._rebuild_when_asked)
         if consolidate_every is not None:
             tasks.start_soon(self._consolidate_periodically, consolidate_every)
-
-    def rebuild(self) -> None:
-        """What was learned from many has lost one of them: consolidate soon."""
-        self._rebuild.set()
 
     async def drain(self) -> None:
         """Give the bank what it takes in the time to drain; the rest stays in the store.
@@ -100,7 +95,7 @@ class Upkeep:
         if self._queue.leads and not led:
             self._queue.notify()
             if await self._store.duties("rebuild", now):
-                self.rebuild()
+                self._consolidator.ask()
 
     async def _deliver(self) -> None:
         while True:
@@ -112,8 +107,7 @@ class Upkeep:
 
     async def _rebuild_when_asked(self) -> None:
         while True:
-            await self._rebuild.wait()
-            self._rebuild = anyio.Event()
+            await self._consolidator.asked()
             await self._attempt()
 
     async def _consolidate_periodically(self, pause: float) -> None:
@@ -123,6 +117,6 @@ class Upkeep:
 
     async def _attempt(self) -> None:
         try:
-            await self._consolidate()
+            await self._consolidator.consolidate()
         except Exception:
             log.exception("consolidation failed")
