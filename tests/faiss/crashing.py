@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import numpy as np
 
-from lorabank import Clock
+from lorabank import Clock, Pattern
 from lorabank.personalizer import Personalizer
 from lorabank.personalizer.upkeep import LEASE
 from lorabank.types.query import EVERYTHING, PatternFilter
 from lorabank_faiss import FaissStore, Settings, open_store
-from tests.crash.worker import CONFIG, Say, feedback, learn_and_say, main
+from tests.crash.worker import CONFIG, LONGEST, Say, feedback, learn_and_say, main
 from tests.faiss.samples import pattern, vector
 
 LEARNERS, USERS, WRITERS = 4, 12, 2
@@ -82,5 +85,25 @@ async def keep_writing(
         await store.search(DIRECT, vector(number), 5, EVERYTHING)
 
 
+async def deliver(place: str, seed: int, say: Say) -> None:
+    """Learn; give the bank the episode once the pipe ``gate`` opens; never say that it has it."""
+    directory, put_many = Path(place), FaissStore.put_many
+
+    async def gated(store: FaissStore, patterns: Sequence[Pattern]) -> None:
+        say("B about to")
+        await anyio.to_thread.run_sync((directory / "gate").read_bytes)
+        await put_many(store, patterns)
+        say("B done")
+        await anyio.sleep_forever()
+
+    FaissStore.put_many = gated  # type: ignore[method-assign]
+    config = replace(CONFIG, outbox=replace(CONFIG.outbox, deadline=LONGEST))
+    store, bank = f"sqlite:///{directory}/app.db", f"faiss://{directory}/bank"
+    async with Personalizer.open(config, store=store, bank=bank) as p:
+        for number in range(2):
+            await learn_and_say(p, "ada", feedback(np.random.default_rng(number)), say)
+        await anyio.sleep_forever()
+
+
 if __name__ == "__main__":
-    main({"learn": learn})
+    main({"learn": learn, "deliver": deliver})

@@ -148,4 +148,4 @@ async def deliver_the_rest(directory: Path, rounds: int) -> None:
     clock = Clock(wall=lambda: time.time() + 2 * LEASE * rounds)
     async with Personalizer.open(CONFIG, store=store, bank=bank, clock=clock) as p:
         with anyio.fail_after(PATIENCE):
-            await p._queue.emptied()
+            await p._parts.queue.emptied()
