@@ -5,13 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import anyio
 
 from lorabank.bank.asking import Together
 from lorabank.errors import EmbeddingSpaceError, InvalidInputError
 from lorabank.hints import render_strategy
-from lorabank.protocols import Capability, Embedder, PatternStore, StoreStats, TrialSearch
+from lorabank.protocols import (
+    Capability,
+    Embedder,
+    JointSearch,
+    PatternStore,
+    StoreStats,
+    TrialSearch,
+    Wanted,
+)
 from lorabank.skills import consolidate, inherit_priors, superseded
 from lorabank.strategy import EVIDENCE_LIMIT, evidence_filter, learn
 from lorabank.turns import in_worker
@@ -53,6 +62,7 @@ class StandardBank:
         self._generation = 0
         self._limiter = anyio.CapacityLimiter(1)
         self._together: Together[list[Match]] = Together()
+        self._strategies: Together[Strategy] = Together()
         if store.space is not None:
             self._check_embedder(store.space)
 
@@ -86,6 +96,11 @@ class StandardBank:
 
     async def retrieve_patterns(self, query: Query) -> list[Match]:
         """See `ReasoningBank.retrieve_patterns`."""
+        learning = self._strategies.joined(query)
+        if learning is not None:
+            strategy = await learning.answer_or_none()
+            if strategy is not None:
+                return list(strategy.patterns)
         return list(await self._together.ask(query, lambda: self._found(query)))
 
     async def learn_strategy(self, query: Query) -> Strategy:
@@ -95,9 +110,11 @@ class StandardBank:
         conditions on the outcome and the asker's own trials left out. Name an objective in the
         filter: effects of different objectives should not be mixed.
         """
-        # An engine asks for the patterns of the same query at the same time: one search for both,
-        # while this looks for the evidence.
+        # An engine asks for the patterns of the same query at the same time: one search for both.
         joined = self._together.joined(query)
+        if joined is None and isinstance(self._store, JointSearch):
+            store = self._store
+            return await self._strategies.ask(query, lambda: self._learned(store, query))
         if joined is None:
             matches = await self._together.ask(query, lambda: self._found(query))
         evidence = await self._evidence(query)
@@ -191,6 +208,15 @@ class StandardBank:
     async def _found(self, query: Query) -> list[Match]:
         vector = await self._vector(query)
         return await self._store.search(query.namespace, vector, query.k, query.where)
+
+    async def _learned(self, store: JointSearch, query: Query) -> Strategy:
+        """Search and statistics, some milliseconds, in one worker thread."""
+        vector = await self._vector(query)
+        trials = Wanted(EVIDENCE_LIMIT, evidence_filter(query.where, query.asker))
+        conclude = partial(_advise, query=query)
+        return await store.search_joint(
+            query.namespace, vector, Wanted(query.k, query.where), trials, conclude
+        )
 
     async def _evidence(self, query: Query) -> Trials:
         vector = await self._vector(query)
