@@ -18,15 +18,10 @@ class Asked(Generic[T]):
         self.answered = anyio.Event()
         self.answer: T | None = None
 
-    async def answer_or_none(self) -> T | None:
-        """The answer; None if there is none, because asking failed or was cancelled."""
-        await self.answered.wait()
-        return self.answer
-
     async def or_else(self, question: Callable[[], Awaitable[T]]) -> T:
-        """The answer, or that of ``question`` if there is none."""
-        answer = await self.answer_or_none()
-        return await question() if answer is None else answer
+        """The answer; of ``question`` if there is none, because asking failed or was cancelled."""
+        await self.answered.wait()
+        return await question() if self.answer is None else self.answer
 
 
 class Together(Generic[T]):

@@ -62,7 +62,6 @@ class StandardBank:
         self._generation = 0
         self._limiter = anyio.CapacityLimiter(1)
         self._together: Together[list[Match]] = Together()
-        self._strategies: Together[Strategy] = Together()
         if store.space is not None:
             self._check_embedder(store.space)
 
@@ -70,6 +69,11 @@ class StandardBank:
     def store(self) -> PatternStore:
         """Where patterns and skills live."""
         return self._store
+
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether `learn_strategy` finds the patterns on its way, so that nobody need ask again."""
+        return isinstance(self._store, JointSearch)
 
     @property
     def generation(self) -> int:
@@ -96,11 +100,6 @@ class StandardBank:
 
     async def retrieve_patterns(self, query: Query) -> list[Match]:
         """See `ReasoningBank.retrieve_patterns`."""
-        learning = self._strategies.joined(query)
-        if learning is not None:
-            strategy = await learning.answer_or_none()
-            if strategy is not None:
-                return list(strategy.patterns)
         return list(await self._together.ask(query, lambda: self._found(query)))
 
     async def learn_strategy(self, query: Query) -> Strategy:
@@ -111,10 +110,9 @@ class StandardBank:
         filter: effects of different objectives should not be mixed.
         """
         # An engine asks for the patterns of the same query at the same time: one search for both.
+        if isinstance(self._store, JointSearch):
+            return await self._learned(self._store, query)
         joined = self._together.joined(query)
-        if joined is None and isinstance(self._store, JointSearch):
-            store = self._store
-            return await self._strategies.ask(query, lambda: self._learned(store, query))
         if joined is None:
             matches = await self._together.ask(query, lambda: self._found(query))
         evidence = await self._evidence(query)
