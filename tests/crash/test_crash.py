@@ -84,12 +84,12 @@ def test_another_process_takes_over_from_a_killed_deliverer(tmp_path: Path) -> N
         async with Personalizer.open(CONFIG, store=store, bank=bank, clock=shifted(by)) as p:
             for seed in range(2):
                 await p.learn("ada", feedback(np.random.default_rng(seed)))
-            await p._parts.upkeep._seek_lead()
+            await p._parts.upkeep.seek_lead()
             assert not p._parts.queue.leads
             assert not said
             by[0] = LATER
             with anyio.fail_after(60):
-                await p._parts.upkeep._seek_lead()
+                await p._parts.upkeep.seek_lead()
                 await p._parts.queue.emptied()
 
     anyio.run(take_over)

@@ -402,11 +402,11 @@ async def test_one_process_delivers_and_another_takes_over(sqlite_url: str) -> N
                     for _ in range(int(LEASE) - 1):
                         time.advance(1.0)
                         await settle()
-                    await other._parts.upkeep._seek_lead()
+                    await other._parts.upkeep.seek_lead()
                     assert not other._parts.queue.leads
                     assert not second.calls["store_patterns"]
                     time.advance(1.0)
-                    await other._parts.upkeep._seek_lead()
+                    await other._parts.upkeep.seek_lead()
                     assert other._parts.queue.leads
                     await other._parts.queue.emptied()
                     assert len(await bank_ids(second)) == 2

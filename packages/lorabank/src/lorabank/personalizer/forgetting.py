@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
@@ -16,7 +16,7 @@ from lorabank.personalizer.bank_part import BankPart
 from lorabank.personalizer.courier import StoreQueue
 from lorabank.personalizer.locks import KeyedLocks
 from lorabank.personalizer.receipt import ForgetReceipt
-from lorabank.stores import AdapterStore
+from lorabank.stores import AdapterStore, ForgetCounts
 from lorabank.types.checks import check_text
 from lorabank.types.identifiers import user_key
 
@@ -33,6 +33,7 @@ class Forgetter:
         locks: one per user.
         clock: tells since when.
         rebuild: called when the population is to be made again.
+        alone: whether no other process delivers.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Forgetter:
         locks: KeyedLocks,
         clock: Clock,
         rebuild: Callable[[], None],
+        alone: Callable[[], Awaitable[bool]],
     ) -> None:
         self._config = config
         self._store = store
@@ -54,6 +56,7 @@ class Forgetter:
         self._locks = locks
         self._clock = clock
         self._rebuild = rebuild
+        self._alone = alone
 
     async def forget(self, user_id: str) -> ForgetReceipt:
         """See `Personalizer.forget`."""
@@ -77,11 +80,19 @@ class Forgetter:
                 self._rebuild()
             remaining = await self._store.remains(user_id, key)
             gone = await self._bank.is_gone(key)
-        if patterns is not None and gone:
-            for duty in owed:
-                await self._store.discharge(duty)
+            if patterns is not None and gone and await self._is_uncrossed(removed):
+                for duty in owed:
+                    await self._store.discharge(duty)
         verified = remaining.total == 0 and gone
         return ForgetReceipt(key, removed, patterns, skills, remaining, verified)
+
+    async def _is_uncrossed(self, removed: ForgetCounts) -> bool:
+        """Whether nothing of the user is on its way to the bank.
+
+        What is waits in the store until it has arrived. Another process may have read that before,
+        give it to the bank later, and be killed before it says so: then only what is owed tells.
+        """
+        return not removed.episodes or await self._alone()
 
     @asynccontextmanager
     async def _no_delivery(self) -> AsyncIterator[None]:

@@ -61,11 +61,24 @@ class Upkeep:
         """
         try:
             with anyio.move_on_after(self._engine.config.outbox.drain):
-                await self._seek_lead()
+                await self.seek_lead()
                 if self._queue.leads:
                     await self._queue.emptied()
         except Exception:
             log.exception("the store failed while its queue was emptied")
+
+    async def seek_lead(self) -> bool:
+        """Take or prolong the lease; whether this process has it now.
+
+        A new leader takes over what others left undone.
+        """
+        now, led = self._clock.wall(), self._queue.leads
+        self._queue.leads = await self._store.lease("delivery", self._holder, now, LEASE)
+        if self._queue.leads and not led:
+            self._queue.notify()
+            if await self._store.duties("rebuild", now):
+                self._consolidator.ask()
+        return self._queue.leads
 
     async def resign(self) -> None:
         """Let others deliver from now on."""
@@ -80,22 +93,13 @@ class Upkeep:
     async def _lead(self) -> None:
         while True:
             try:
-                await self._seek_lead()
+                await self.seek_lead()
             except Exception:
                 self._queue.leads = False
                 log.exception("the lease of the delivery could not be had")
             for _ in range(BEATS):
                 await self._clock.sleep(BEAT)
                 self._queue.notify()
-
-    async def _seek_lead(self) -> None:
-        """Take or prolong the lease. A new leader takes over what others left undone."""
-        now, led = self._clock.wall(), self._queue.leads
-        self._queue.leads = await self._store.lease("delivery", self._holder, now, LEASE)
-        if self._queue.leads and not led:
-            self._queue.notify()
-            if await self._store.duties("rebuild", now):
-                self._consolidator.ask()
 
     async def _deliver(self) -> None:
         while True:

@@ -106,6 +106,7 @@ def _put_together(
         patience=limits.patience,
         queued=queue.notify,
     )
+    upkeep = Upkeep(engine, store, queue, clock, consolidator)
     many = ManyUsers(adapters, learner, threads, config.space.dim, limits.concurrency)
     return Parts(
         engine=engine,
@@ -117,11 +118,19 @@ def _put_together(
         many=many,
         serving=Serving(config, items, adapters, populations, many, threads),
         forgetter=Forgetter(
-            config, store, bank_part, adapters, queue, locks, clock, consolidator.ask
+            config,
+            store,
+            bank_part,
+            adapters,
+            queue,
+            locks,
+            clock,
+            rebuild=consolidator.ask,
+            alone=upkeep.seek_lead,
         ),
         consolidator=consolidator,
         populations=populations,
-        upkeep=Upkeep(engine, store, queue, clock, consolidator),
+        upkeep=upkeep,
     )
 
 
