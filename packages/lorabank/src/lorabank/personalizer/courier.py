@@ -33,6 +33,7 @@ class StoreQueue:
 
     Attributes:
         leads: whether this process delivers. Call `notify` when it changes.
+        delivered_count: episodes that this process has given to the bank, one given again counts again.
     """
 
     def __init__(self, store: AdapterStore, forget_again: ForgetAgain, clock: Clock) -> None:
@@ -42,6 +43,7 @@ class StoreQueue:
         self._first: list[QueuedEpisode] = []
         self.sending = anyio.Lock()
         self.leads = False
+        self.delivered_count = 0
         self._refused: set[Duty] = set()  # by the bank, for good
         self._changed = anyio.Event()
 
