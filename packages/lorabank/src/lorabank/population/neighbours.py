@@ -89,7 +89,7 @@ class ItemToItem:
 
         Most scores are zero, and so are their logarithms.
         """
-        return self._summed(recent, candidates, lambda sums: np.log1p(sums))
+        return self._summed(recent, candidates, np.log1p)
 
     def _summed(
         self,
