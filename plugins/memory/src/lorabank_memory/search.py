@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabank.numerics.products import exact_products, near_products
 from lorabank.turns import unhurried
 from lorabank.types.pattern import Match
 from lorabank.types.query import PatternFilter
@@ -44,15 +45,10 @@ def nearest(
 
 
 def _scores(view: View, rows: NDArray[np.intp], unit: NDArray[np.float64]) -> NDArray[np.float32]:
-    # Not a BLAS product: its threads wait for each other for milliseconds on a busy machine, and
-    # reading the memory once is the limit anyway.
     narrow = unit.astype(np.float32)
-    scores: NDArray[np.float32]
     if 4 * len(rows) < len(view.unit):  # gathering a few rows is cheaper than reading all
-        scores = np.einsum("ij,j->i", view.unit[rows], narrow)
-    else:
-        scores = np.einsum("ij,j->i", view.unit, narrow)[rows]
-    return scores
+        return near_products(view.unit[rows], narrow)
+    return near_products(view.unit, narrow)[rows]
 
 
 def _cut(scores: NDArray[np.float32], k: int) -> float:
@@ -65,8 +61,8 @@ def _cut(scores: NDArray[np.float32], k: int) -> float:
 def _exact(view: View, rows: NDArray[np.intp], unit: NDArray[np.float64]) -> list[Match]:
     if not len(rows):
         return []
-    products = np.multiply(view.unit[rows], unit)  # float64; each row is summed the same way
-    scores = np.clip(products.sum(axis=1).round(_DECIMALS), -1.0, 1.0) + 0.0  # no negative zero
+    exact = exact_products(view.unit[rows], unit).round(_DECIMALS)
+    scores = np.clip(exact, -1.0, 1.0) + 0.0  # no negative zero
     return [
         Match(view.patterns[row], score)
         for row, score in zip(rows.tolist(), scores.tolist(), strict=True)

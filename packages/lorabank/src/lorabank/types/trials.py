@@ -30,6 +30,7 @@ FACTS = np.dtype(
         ("arms", np.int64),
     ]
 )
+_AS_NUMBERS = np.dtype((np.int64, FACTS.itemsize // 8))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,16 +63,20 @@ class Trials:
 
     def take(self, rows: IntArray) -> Trials:
         """The trials of these rows, in this order."""
-        arms = self.facts["arms"]
-        facts = self.facts[rows]
+        facts, arm, loss = self.columns_of(rows)
+        ids = [self.ids[row] for row in rows.tolist()]
+        return Trials(ids, facts, arm, loss, self.settings, self.choices)
+
+    def columns_of(self, rows: IntArray) -> tuple[NDArray[np.void], IntArray, Float64Array]:
+        """``facts``, ``arm`` and ``loss`` of these rows, in this order."""
+        # Eight numbers are copied faster than one record.
+        facts = self.facts.view(_AS_NUMBERS)[rows].view(FACTS)[:, 0]
         counts = facts["arms"]
         # Where a trial's arms begin here, less where they will: added to each arm's new place.
-        shifts = (np.cumsum(arms) - arms)[rows] - (np.cumsum(counts) - counts)
+        shifts = _starts(self.facts["arms"])[rows] - _starts(counts)
         places = np.repeat(shifts, counts)
         places += np.arange(len(places))
-        ids = [self.ids[row] for row in rows.tolist()]
-        arm, loss = self.arm[places], self.loss[places]
-        return Trials(ids, facts, arm, loss, self.settings, self.choices)
+        return facts, self.arm[places], self.loss[places]
 
     def around(self, defaults: Hyperparameters) -> Trials:
         """Those around these settings, in the same order."""
@@ -81,15 +86,22 @@ class Trials:
             chosen = np.zeros(len(self), np.bool_)
         return self if chosen.all() else self.take(np.flatnonzero(chosen))
 
-    def by_time(self) -> Trials:
-        """The same, in the order in which they came; those of one moment by id."""
+    def by_time(self) -> IntArray:
+        """The rows in the order in which the trials came; those of one moment by id."""
         time = self.facts["time"]
-        order = np.argsort(time, kind="stable")
+        order: IntArray = np.argsort(time, kind="stable")
         ordered = time[order]
         if (ordered[1:] == ordered[:-1]).any():
             rows = sorted(zip(time.tolist(), self.ids, range(len(self)), strict=True))
             order = np.array([row for _, _, row in rows], np.int64)
-        return self.take(order)
+        return order
+
+
+def _starts(counts: IntArray) -> IntArray:
+    """Where each of some stretches begins that lie side by side."""
+    starts: IntArray = np.cumsum(counts)
+    starts -= counts
+    return starts
 
 
 class TrialWriter:
