@@ -58,7 +58,7 @@ def everything_is_delivered(database: Path, log: Log) -> None:
         store, bank = f"sqlite:///{database}", LoggingBank(said.append)
         async with Personalizer.open(CONFIG, store=store, bank=bank, clock=shifted([LATER])) as p:
             with anyio.fail_after(60):
-                await p._queue.emptied()
+                await p._parts.queue.emptied()
 
     left = queued_ids(database)
     anyio.run(start)
@@ -84,13 +84,13 @@ def test_another_process_takes_over_from_a_killed_deliverer(tmp_path: Path) -> N
         async with Personalizer.open(CONFIG, store=store, bank=bank, clock=shifted(by)) as p:
             for seed in range(2):
                 await p.learn("ada", feedback(np.random.default_rng(seed)))
-            await p._upkeep._seek_lead()
-            assert not p._queue.leads
+            await p._parts.upkeep.seek_lead()
+            assert not p._parts.queue.leads
             assert not said
             by[0] = LATER
             with anyio.fail_after(60):
-                await p._upkeep._seek_lead()
-                await p._queue.emptied()
+                await p._parts.upkeep.seek_lead()
+                await p._parts.queue.emptied()
 
     anyio.run(take_over)
     assert said

@@ -13,7 +13,7 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 import numpy as np
@@ -50,7 +50,7 @@ def feedback(rng: np.random.Generator, rows: int = 2) -> Feedback:
 
 async def learn_and_say(p: Personalizer, user: str, batch: Feedback, say: Say) -> None:
     report = await p.learn(user, batch)
-    found = await p._store.get(user)
+    found = await p._parts.store.get(user)
     assert found is not None
     say(f"A {user} {found.adapter.version} {report.finished.id if report.finished else '-'}")
 
@@ -120,7 +120,8 @@ async def unprivileged(url: str, seed: int, say: Say) -> None:
         say(f"E {type(exc).__name__} {exc}")
 
 
-KINDS: dict[str, Callable[[str, int, Say], Awaitable[None]]] = {
+Kinds = Mapping[str, Callable[[str, int, Say], Awaitable[None]]]
+KINDS: Kinds = {
     "crash": crash,
     "contend": contend,
     "full": full,
@@ -128,7 +129,7 @@ KINDS: dict[str, Callable[[str, int, Say], Awaitable[None]]] = {
 }
 
 
-def work(kind: str, seed: int, url: str, log: str) -> None:
+def work(kinds: Kinds, kind: str, seed: int, url: str, log: str) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def say(line: str) -> None:
@@ -136,7 +137,7 @@ def work(kind: str, seed: int, url: str, log: str) -> None:
 
     async def bounded() -> None:
         with anyio.fail_after(LONGEST):
-            await KINDS[kind](url, seed, say)
+            await kinds[kind](url, seed, say)
 
     anyio.run(bounded, backend=("asyncio", "trio")[seed % 2])
 
@@ -146,7 +147,7 @@ def answer(number: int) -> None:
     sys.stdout.flush()
 
 
-def main() -> None:
+def main(kinds: Kinds) -> None:
     for line in sys.stdin:
         words = line.split()
         if words[0] == "wait":
@@ -158,7 +159,7 @@ def main() -> None:
         if pid == 0:
             code = 1
             try:
-                work(kind, int(seed), url, log)
+                work(kinds, kind, int(seed), url, log)
                 code = 0
             except BaseException:  # noqa: BLE001 - a forked process must not go on as its parent
                 traceback.print_exc()
@@ -169,4 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(KINDS)

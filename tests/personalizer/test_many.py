@@ -218,7 +218,7 @@ async def test_hot_adapters_are_bounded_in_bytes() -> None:
     config = EngineConfig(EmbeddingSpace("test", 64), rank=4, trials=TrialConfig(probability=1.0))
     limit = 400_000
     async with Personalizer.open(config, bank="memory://", hot_bytes=limit) as p:
-        hot = p._adapters._hot
+        hot = p._parts.adapters._hot
         for number in range(60):
             x = np.random.default_rng(number).standard_normal((3, 64))
             await p.learn(f"user {number}", Feedback(x, 0.5 * x))
@@ -234,8 +234,8 @@ async def test_a_single_adapter_is_kept_though_it_is_too_large() -> None:
     async with Personalizer.open(make_config(), hot_bytes=1) as p:
         await p.learn("ada", batch(0))
         await p.learn("eve", batch(1))
-        assert list(p._adapters._hot._adapters) == ["eve"]
-        assert p._adapters._hot.nbytes > OBJECTS
+        assert list(p._parts.adapters._hot._adapters) == ["eve"]
+        assert p._parts.adapters._hot.nbytes > OBJECTS
 
 
 async def test_served_and_updated_weights_live_in_the_arena_until_they_are_dropped(
@@ -243,8 +243,8 @@ async def test_served_and_updated_weights_live_in_the_arena_until_they_are_dropp
 ) -> None:
     async with Personalizer.open(make_config(), store=sqlite_url, hot_adapters=5) as p:
         await p.update_many({user: batch(i) for i, user in enumerate(USERS)})
-        adapter: Adapter = await p._adapters.to_serve(USERS[0], np.ones(DIM, np.float32))
-        arena = p._adapters.arena(adapter.rank)
+        adapter: Adapter = await p._parts.adapters.to_serve(USERS[0], np.ones(DIM, np.float32))
+        arena = p._parts.adapters.arena(adapter.rank)
         before = adapter.A.copy(), adapter.B.copy()
         await let_go(arena)
         await p.forward_many(USERS, rows(len(USERS)))

@@ -119,7 +119,8 @@ class FaissStore:
         if found is None:
             self._maintenance.wake()
             matches = await self.search(namespace, vector, k, where)
-            return _of_patterns(matches)
+            async with self._using():
+                found = await self._in_thread(partial(_of_patterns, matches))
         return found
 
     async def search_joint(

@@ -39,7 +39,9 @@ def changed(value: T, **parts: Any) -> T:
 @cache
 def _twin(cls: type) -> Callable[..., Any]:
     """A class of the same layout that takes all fields, and can be written to."""
-    return make_dataclass(cls.__name__, cls.__slots__, slots=True)  # type: ignore[attr-defined]
+    # With nothing else in it: whoever is first waits for it, and that may be an event loop.
+    bare: dict[str, Any] = {"namespace": {"__doc__": cls.__doc__}, "repr": False, "eq": False}
+    return make_dataclass(cls.__name__, cls.__slots__, slots=True, **bare)  # type: ignore[attr-defined]
 
 
 @cache
