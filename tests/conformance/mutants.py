@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from time import perf_counter
+from threading import Event
+from time import thread_time
 
 import anyio.lowlevel
 import numpy as np
@@ -209,13 +210,24 @@ class FilterAfterPage(MemoryStore):
 
 
 class BlocksTheLoop(MemoryStore):
+    """Waits in the loop's thread, as a driver that is not async does."""
+
     async def scan(
         self, namespace: str, where: PatternFilter, after: str | None, limit: int
     ) -> list[Pattern]:
-        end = perf_counter() + 0.5 * (limit > 1000)
-        while perf_counter() < end:
-            pass
+        if limit > 1000:
+            Event().wait(0.5)
         return await super().scan(namespace, where, after, limit)
+
+
+class ComputesInTheLoop(MemoryStore):
+    async def search(
+        self, namespace: str, vector: FloatArray, k: int, where: PatternFilter
+    ) -> list[Match]:
+        end = thread_time() + 0.5 * (k == 10 and where == EVERYTHING)
+        while thread_time() < end:
+            pass
+        return await super().search(namespace, vector, k, where)
 
 
 class OtherSpaceAccepted(MemoryStore):
@@ -274,6 +286,7 @@ CAUGHT_BY: dict[type[MemoryStore], set[str]] = {
     ScanSkipsAtPages: {"scan-pages", "scan-after"},
     FilterAfterPage: {"scan-filtered-pages"},
     BlocksTheLoop: {"loop-never-blocked"},
+    ComputesInTheLoop: {"loop-never-blocked"},
     OtherSpaceAccepted: {"other-space-refused"},
     UseAfterClose: {"use-after-close", "use-after-block"},
     DurabilityOverclaimed: {"durable-as-declared", "reopen-keeps-all"},

@@ -19,7 +19,6 @@ class Quick(PatternStoreConformance):
     load = 1200
     histories = 6
     shrinks = False
-    patience = 10.0
 
 
 def opener_of(store: type[MemoryStore]) -> Opener:
