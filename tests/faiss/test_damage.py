@@ -27,6 +27,7 @@ from lorabank.types.space import EmbeddingSpace
 from lorabank_faiss import FaissStore, Settings, open_store
 from lorabank_faiss.schema import FILE
 from tests.faiss.samples import DIM, NAMESPACE, pattern, patterns, vector
+from tests.support.small_disk import small_disk
 
 ROOT = Path(__file__).parents[2]
 COUNT = 300
@@ -260,19 +261,6 @@ async def test_a_limit_on_files_loses_nothing(tmp_path: Path) -> None:
     assert error == BankUnavailableError.__name__
     async with open_store(settings(tmp_path)) as store:
         assert await found(store) == sorted(acknowledged)
-
-
-@contextmanager
-def small_disk(directory: Path) -> Iterator[None]:
-    """A file system of 3 MB on ``directory``."""
-    mount = shutil.which("mount")
-    command = [mount or "mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(directory)]
-    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("may not mount a small file system here; the limit on files is tested")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(directory)], check=True)
 
 
 @pytest.mark.timeout(300)
