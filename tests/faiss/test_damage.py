@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import anyio
@@ -171,6 +172,28 @@ async def test_a_damaged_record_is_a_typed_error(tmp_path: Path) -> None:
         with pytest.raises(BankRejectedError, match="damaged"):
             await store.get(NAMESPACE, ["p000000"])
         assert len(await store.get(NAMESPACE, ["p000001"])) == 1
+
+
+async def test_a_lost_record_is_a_typed_error(tmp_path: Path) -> None:
+    """As a page that was written over loses it."""
+    await filled(tmp_path)
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection, connection:
+        connection.execute("DELETE FROM body WHERE key % 2 = 0")
+    async with open_store(settings(tmp_path)) as store:
+        with pytest.raises(BankRejectedError, match="not in the database"):
+            await found(store)
+
+
+async def test_damaged_text_in_the_schema_is_a_typed_error(tmp_path: Path) -> None:
+    """SQLite quotes it in its complaint, which then is no text either."""
+    await filled(tmp_path)
+    path, statement = tmp_path / FILE, b"CREATE TABLE tombstone("
+    data = path.read_bytes()
+    assert statement in data
+    path.write_bytes(data.replace(statement, b"CREATE TABLE \xf5\xf5 \xf5 \xf5tone("))
+    with pytest.raises(BankRejectedError, match="damaged"):
+        async with open_store(settings(tmp_path)):
+            pytest.fail("it opened")
 
 
 async def test_another_space_is_refused(tmp_path: Path) -> None:
