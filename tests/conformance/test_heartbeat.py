@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from threading import Event
+from threading import Event, get_native_id
 from time import thread_time
 
 import anyio
@@ -52,17 +52,27 @@ async def test_time_without_a_processor_is_nobodys_fault(monkeypatch: pytest.Mon
     assert await longest_pause(computing) > HELD / 2
 
 
-def test_waits_are_those_of_all_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waits_are_ones_own_and_the_longest_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(scheduling, "TASKS", tmp_path)
-    for thread, told in (("1", "7 1000000000 3"), ("2", "7 2000000000 3"), ("3", "?")):
-        (tmp_path / thread).mkdir()
+    own = str(get_native_id())
+
+    def tell(thread: str, told: str) -> None:
+        (tmp_path / thread).mkdir(exist_ok=True)
         (tmp_path / thread / "schedstat").write_text(told)
+
+    tell(own, "7 1000000000 3")
+    tell("2", "7 2000000000 3")
+    tell("3", "?")
     (tmp_path / "ended meanwhile").mkdir()
     before = scheduling.waits_for_a_processor()
-    assert before == {"1": 1.0, "2": 2.0}
-    (tmp_path / "2" / "schedstat").write_text("7 2500000000 3")
-    (tmp_path / "3" / "schedstat").write_text("7 250000000 3")
-    assert scheduling.waited_since(before) == pytest.approx(0.75)
+    assert before == {own: 1.0, "2": 2.0}
+    tell("2", "7 2500000000 3")
+    tell("3", "7 250000000 3")
+    assert scheduling.waited_since(before) == pytest.approx(0.5)
+    tell(own, "7 1125000000 3")
+    assert scheduling.waited_since(before) == pytest.approx(0.625)
 
 
 def test_where_the_scheduler_does_not_tell_nothing_is_known(

@@ -6,6 +6,7 @@ Only Linux tells (``/proc/self/task/*/schedstat``); elsewhere nothing is known o
 from __future__ import annotations
 
 from pathlib import Path
+from threading import get_native_id
 
 TASKS = Path("/proc/self/task")
 NANO = 1e-9
@@ -24,6 +25,11 @@ def waits_for_a_processor() -> dict[str, float]:
 
 
 def waited_since(before: dict[str, float]) -> float:
-    """Seconds by which `waits_for_a_processor` has grown, in all."""
-    now = waits_for_a_processor()
-    return sum(waited - before.get(task, 0.0) for task, waited in now.items())
+    """Seconds for which the calling thread may have stood still for want of a processor since then.
+
+    Its own waits, and the longest of another thread's: one that holds the interpreter's lock, as
+    only one can, keeps everybody waiting while it waits itself.
+    """
+    own = str(get_native_id())
+    waits = {task: t - before.get(task, 0.0) for task, t in waits_for_a_processor().items()}
+    return waits.pop(own, 0.0) + max(waits.values(), default=0.0)
