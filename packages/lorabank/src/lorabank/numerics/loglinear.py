@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabank.turns import give_way, unhurried
 from lorabank.types.arrays import AnyFloatArray, BoolArray, IntArray
 
 Vector = NDArray[np.float64]
@@ -106,16 +107,17 @@ def _newton_step(inside: BoolArray, gradient: Vector, hessian: Vector, damping: 
 
 def _evaluate_chunk(events: ChoiceEvents, theta: Vector) -> tuple[float, Vector, Vector]:
     """Sums over a chunk: the gradient is E[F] - F[target], the Hessian Cov[F], under the model."""
-    features = [_centred(feature, events.targets) for feature in events.features]
+    features = [_centred(feature, events.targets) for feature in unhurried(events.features, 1)]
     losses, P = _softmax(features, events, theta)
     w = events.weights
-    weighted = [P * F if F.ndim == 2 else F for F in features]
-    means = [W.sum(axis=1) if W.ndim == 2 else P @ W for W in weighted]
+    weighted = [P * F if F.ndim == 2 else F for F in unhurried(features, 1)]
+    means = [W.sum(axis=1) if W.ndim == 2 else P @ W for W in unhurried(weighted, 1)]
     chosen = [_at_targets(F, events.targets) for F in features]
     gradient = np.array([w @ (m - c) for m, c in zip(means, chosen, strict=True)], np.float64)
     hessian = np.empty((len(theta), len(theta)))
     for i, F in enumerate(features):
         for j in range(i + 1):
+            give_way()
             second = _second_moment(P, (F, weighted[i]), (features[j], weighted[j]))
             hessian[i, j] = hessian[j, i] = w @ (second - means[i] * means[j])
     return float(w @ losses), gradient, hessian
@@ -156,10 +158,14 @@ def _softmax(
     P = np.zeros(events.offered.shape, features[0].dtype)
     for weight, F in zip(theta.astype(P.dtype), features, strict=True):
         P += weight * F
+        give_way()
     P[~events.offered] = -np.inf
+    give_way()
     P -= P.max(axis=1, keepdims=True)
     chosen = P[np.arange(len(P)), events.targets]
+    give_way()
     np.exp(P, out=P)
+    give_way()
     total = P.sum(axis=1, keepdims=True)
     P /= total
     losses: AnyFloatArray = np.log(total[:, 0]) - chosen

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from lorabank.errors import InvalidInputError
 from lorabank.numerics.ranges import spread
+from lorabank.turns import give_way
 from lorabank.types.arrays import FloatArray, IntArray, as_float32, frozen
 from lorabank.types.checks import check_count, check_number
 
 SmallIntArray: TypeAlias = NDArray[np.int32]
 # Elements of one block of gathered neighbours: bounds the memory of `scores`.
-BLOCK = 1 << 22
+BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +94,7 @@ class ItemToItem:
         for start in range(0, len(recent), step):
             part = slice(start, start + step)
             result[part] = self._block(recent[part], column, width)
+            give_way()
         return result
 
     def _block(self, recent: IntArray, column: IntArray | None, width: int) -> FloatArray:
@@ -100,6 +102,7 @@ class ItemToItem:
         row, age = np.nonzero(recent >= 0)
         anchor = recent[row, age]
         which, place = spread(self.starts[anchor], self._lengths[anchor])
+        give_way()
         target = self.items[place].astype(np.int64)
         if column is not None:
             # Few of many neighbours are candidates: the rest is done for them alone.
@@ -107,6 +110,7 @@ class ItemToItem:
             wanted = np.flatnonzero(target >= 0)
             which, place, target = which[wanted], place[wanted], target[wanted]
         values = self.weights[place] * (self.decay ** age.astype(np.float32))[which]
+        give_way()
         place = row[which] * width + target
         sums = np.bincount(place, values, minlength=len(recent) * width).astype(np.float32)
         return sums.reshape(len(recent), width)
