@@ -12,9 +12,9 @@ import logging
 import anyio
 import numpy as np
 import pytest
+from tests.engine.banks import DIM, SPACE, ScriptedBank
 
 from lorabank import EngineConfig, Feedback, LoRAPersonalizationEngine
-from tests.engine.banks import DIM, SPACE, ScriptedBank
 
 SECONDS = 60
 
