@@ -47,13 +47,24 @@ def read_catalogue(path: Path, reading: Reading) -> tuple[Codebook, FloatArray]:
         raise InvalidInputError(str(path), "no items", "at least one item")
     reading.items = len(kept)
     if isinstance(content, list):
-        made, reason = embed(tuple(content[row] for row in kept)), TEXTLESS
+        made, reason = _embedded([content[row] for row in kept], path), TEXTLESS
     else:
         made, reason = content[kept], VECTORLESS
     empty = int(np.count_nonzero(~made.any(axis=1)))
     if empty:
         reading.skip_items(reason, empty)
     return items, unit(made)
+
+
+def _embedded(texts: list[str], path: Path) -> FloatArray:
+    """Vectors of the texts; an empty one has zeros, and no say in what the others' mean is."""
+    written = [place for place, text in enumerate(texts) if text]
+    if not written:
+        raise InvalidInputError(str(path), "no text", "at least one item with a text")
+    found = embed(tuple(texts[place] for place in written))
+    vectors = np.zeros((len(texts), found.shape[1]), np.float32)
+    vectors[written] = found
+    return vectors
 
 
 def _read(path: Path, reading: Reading) -> tuple[list[bytes], list[str] | FloatArray]:
