@@ -19,7 +19,8 @@ _LONGEST = 8192
 def near_products(rows: FloatArray, vector: FloatArray) -> FloatArray:
     """float32 (n,): each of ``rows`` (n, dim) times ``vector`` (dim,), to float32's rounding."""
     if len(vector) > _LONGEST:
-        return np.einsum("ij,j->i", rows, vector)
+        sums: FloatArray = np.einsum("ij,j->i", rows, vector)
+        return sums
     products: FloatArray = np.matmul(rows[:, None, :], vector)
     return products[:, 0]
 
@@ -28,6 +29,7 @@ def exact_products(rows: FloatArray, vector: Float64Array) -> Float64Array:
     """float64 (n,): the same in float64. Equal rows give equal bits."""
     wide = rows.astype(np.float64)
     if len(vector) > _LONGEST:
-        return np.einsum("ij,j->i", wide, vector)
+        sums: Float64Array = np.einsum("ij,j->i", wide, vector)
+        return sums
     products: Float64Array = np.matmul(wide[:, None, :], vector)
     return products[:, 0]

@@ -20,6 +20,9 @@ from lorabank.population_config import PopulationConfig
 from lorabank.turns import give_way
 from lorabank.types.arrays import BoolArray, FloatArray, IntArray
 
+# Relative; of two fits that say the same, either may come out lower by as much.
+ROUNDING = 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class ChosenTransitions:
@@ -66,7 +69,7 @@ class TransitionTrainer:
                 if since == PATIENCE:
                     break
                 lowest = min(lowest, loss)
-                if loss < least:
+                if loss < least * (1.0 - ROUNDING):
                     least, best = loss, ChosenTransitions(decay, epoch, found)
         return best
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +104,19 @@ def _starts(counts: IntArray) -> IntArray:
     return starts
 
 
+class TrialRow(NamedTuple):
+    """One trial; ``arms`` are parameter, factor and loss of each."""
+
+    id: str
+    user_key: str
+    created_at: float
+    default_loss: float
+    frozen_loss: float
+    reference_loss: float
+    defaults: Hyperparameters
+    arms: Sequence[tuple[str, float, float]]
+
+
 class TrialWriter:
     """Makes columns of patterns; the numbers of settings and arms stay the same from call to call.
 
@@ -119,24 +132,28 @@ class TrialWriter:
 
     def write(self, patterns: Iterable[Pattern]) -> Trials:
         """Columns of those patterns that have a trial, in their order."""
-        found = [(p, p.trial) for p in unhurried(patterns) if p.trial is not None]
-        arms = [arm for _, trial in unhurried(found) for arm in trial.arms]
-        facts = np.array([self._facts(p, trial) for p, trial in unhurried(found)], FACTS)
-        arm = np.array([self._choice((a.parameter, a.factor)) for a in arms], np.int64)
-        loss = np.array([a.loss for a in arms], np.float64)
-        ids = [pattern.id for pattern, _ in found]
-        return Trials(ids, facts, arm, loss, self.settings, self.choices)
+        return self.write_rows(
+            [_row(p, p.trial) for p in unhurried(patterns) if p.trial is not None]
+        )
 
-    def _facts(self, pattern: Pattern, trial: TrialOutcome) -> tuple[Any, ...]:
+    def write_rows(self, rows: Sequence[TrialRow]) -> Trials:
+        """Columns of these trials, in their order."""
+        arms = [arm for row in unhurried(rows) for arm in row.arms]
+        facts = np.array([self._facts(row) for row in unhurried(rows)], FACTS)
+        arm = np.array([self._choice((name, factor)) for name, factor, _ in arms], np.int64)
+        loss = np.array([loss for _, _, loss in arms], np.float64)
+        return Trials([row.id for row in rows], facts, arm, loss, self.settings, self.choices)
+
+    def _facts(self, row: TrialRow) -> tuple[Any, ...]:
         return (
-            hash(pattern.user_key),
-            zlib.crc32(pattern.user_key.encode()) & 1,
-            pattern.created_at,
-            trial.default_loss,
-            trial.frozen_loss,
-            trial.reference_loss,
-            self._setting(trial.defaults),
-            len(trial.arms),
+            hash(row.user_key),
+            zlib.crc32(row.user_key.encode()) & 1,
+            row.created_at,
+            row.default_loss,
+            row.frozen_loss,
+            row.reference_loss,
+            self._setting(row.defaults),
+            len(row.arms),
         )
 
     def _setting(self, given: Hyperparameters) -> int:
@@ -144,6 +161,19 @@ class TrialWriter:
 
     def _choice(self, given: tuple[str, float]) -> int:
         return _numbered(given, self._choices, self.choices)
+
+
+def _row(pattern: Pattern, trial: TrialOutcome) -> TrialRow:
+    return TrialRow(
+        pattern.id,
+        pattern.user_key,
+        pattern.created_at,
+        trial.default_loss,
+        trial.frozen_loss,
+        trial.reference_loss,
+        trial.defaults,
+        [(arm.parameter, arm.factor, arm.loss) for arm in trial.arms],
+    )
 
 
 def _numbered(given: Any, numbers: dict[Any, int], known: list[Any]) -> int:

@@ -13,7 +13,6 @@ from lorabank.stores.memory import conflict
 from lorabank.stores.sqlite.duties import write_owed
 from lorabank.stores.sqlite.records import ChangeRecord, ExperienceRecord
 
-
 # Users that one statement looks at.
 _TOGETHER = 256
 
@@ -21,7 +20,8 @@ _TOGETHER = 256
 class ReplayKeeper:
     """Adds to the replay, and keeps it within its bounds: per user, by age, and in all.
 
-    All of them once per transaction. Users whose transaction was undone are looked at with the next.
+    All of them once per transaction. Users whose transaction was undone are looked at with the
+    next one.
     """
 
     def __init__(self, config: ReplayConfig) -> None:
