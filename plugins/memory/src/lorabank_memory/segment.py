@@ -61,10 +61,9 @@ class Rows(NamedTuple):
     records: Records
 
     @classmethod
-    def of(cls, patterns: Sequence[Pattern], unit: FloatArray | None = None) -> Rows:
-        """Patterns with their unit vectors (if at hand), and what filters read of them."""
-        if unit is None:
-            unit = unit_vectors(np.stack([pattern.context for pattern in patterns]))
+    def of(cls, patterns: Sequence[Pattern]) -> Rows:
+        """Patterns with their unit vectors, and what filters read of them."""
+        unit = unit_vectors(np.stack([pattern.context for pattern in patterns]))
         columns = np.array([_columns_of(pattern) for pattern in patterns], _COLUMNS)
         return cls([p.id for p in patterns], unit, columns, records_of(patterns, len(patterns)))
 
@@ -162,11 +161,11 @@ def unit_vector(vector: FloatArray) -> NDArray[np.float64]:
 
 def unit_vectors(vectors: FloatArray) -> FloatArray:
     """Rows at length one, float32 (n, dim); zero rows stay zero."""
-    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    wide = vectors.astype(np.float64)
+    norms = np.sqrt(np.matmul(wide[:, None, :], wide[:, :, None])[:, 0])
     norms[norms == 0] = 1.0
-    unit = np.empty_like(vectors)
-    np.divide(vectors, norms[:, None], unit, dtype=np.float64, casting="same_kind")
-    return unit
+    wide /= norms
+    return wide.astype(np.float32)
 
 
 def _tests(columns: NDArray[np.void], where: PatternFilter) -> Iterable[BoolArray]:
