@@ -17,6 +17,8 @@ from lorabank.types.weights import Weights
 MEBIBYTE = 1 << 20
 # Floats in a cache line: no two blocks share one.
 LINE = 16
+# Slots are sorted by laying them out where they are no sparser than one of this many.
+DENSE = 16
 # Bytes of a huge page, on the usual processors.
 HUGE_PAGE = 2 * MEBIBYTE
 
@@ -119,9 +121,7 @@ class Arena:
         """
         if not leases or not all(lease.belongs_to(self._free) for lease in leases):
             raise InvalidInputError("leases", f"{len(leases)} leases", "some, of this arena")
-        given = np.fromiter((lease.slot for lease in leases), np.int64, len(leases))
-        rows = np.argsort(given, kind="stable")
-        slots = given[rows]
+        slots, rows = in_order(np.fromiter((lease.slot for lease in leases), np.int64, len(leases)))
         single = rows[:, None] + np.arange(2)
         return Group(tuple(leases), slots, rows, single, bool((slots[1:] != slots[:-1]).all()))
 
@@ -148,13 +148,35 @@ class Arena:
         if len(X) != len(group.rows):
             raise InvalidInputError("X", X.shape, f"{len(group.rows)} rows")
         out = np.empty_like(X) if out is None else out
-        each = _for_each(scales, group.rows)
-        bad = self.kernel.forward_many(
-            self._slabs, self.rank, group.slots, each, group.rows, X, out
-        )
+        each = scales if isinstance(scales, float | int) else scales[group.rows]
+        self.forward_slots(group.slots, group.rows, each, X, out)
+        return out
+
+    def forward_slots(
+        self,
+        slots: IntArray,
+        rows: IntArray,
+        scales: float | Float64Array,
+        X: FloatArray,
+        out: FloatArray,
+    ) -> None:
+        """`forward_many` of slots (n,), best in rising order, whose leases somebody holds.
+
+        Args:
+            slots: int64 (n,).
+            rows: the row of X and ``out`` of each slot, int64 (n,), none twice.
+            scales: of all, or of each slot, (n,).
+            X: float32 (at least n, dim), C-contiguous.
+            out: float32 of X's shape, C-contiguous, apart from X. Undefined after an error.
+
+        Raises:
+            InvalidInputError: names the first row that is not finite.
+            TypeError, ValueError, IndexError: arrays of other types, shapes or layouts.
+        """
+        each = np.full(1, scales) if isinstance(scales, float | int) else scales
+        bad = self.kernel.forward_many(self._slabs, self.rank, slots, each, rows, X, out)
         if bad >= 0:
             raise InvalidInputError("X", f"row {bad}", "finite numbers of moderate size")
-        return out
 
     def update_many(
         self,
@@ -236,6 +258,23 @@ class Arena:
             self._addresses.append(self._slabs[-1].__array_interface__["data"][0])
         self._begun += 1
         return slot
+
+
+def in_order(slots: IntArray) -> tuple[IntArray, IntArray]:
+    """Slots (n,) in rising order, int64 (n,), and which each of them was, int64 (n,)."""
+    n = len(slots)
+    if (slots[1:] >= slots[:-1]).all():
+        return slots, np.arange(n)
+    room = int(slots.max()) + 1
+    if room <= DENSE * n:
+        # Two passes over the room that they lie in, where they are no sparse choice.
+        whose = np.full(room, -1)
+        whose[slots] = np.arange(n)
+        rows = whose[whose >= 0]
+        if len(rows) == n:  # none comes twice
+            return slots[rows], rows
+    rows = np.argsort(slots, kind="stable")
+    return slots[rows], rows
 
 
 def _aligned(blocks: int, width: int) -> FloatArray:

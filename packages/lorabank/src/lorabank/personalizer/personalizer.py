@@ -238,8 +238,9 @@ class Personalizer:
         With a population, it is one call for each all the same: the experts have to be mixed.
 
         Args:
-            users: n ids, of which one may come several times. A `Selection` of them that is used
-                again saves looking them up, which takes longer than the arithmetic.
+            users: n ids, of which one may come several times. A list of the same ids as in the
+                last call is not looked up again, unless an adapter has changed since; nor is a
+                `Selection`, whatever comes in between.
             X: (n, dim); row i is seen by user i.
             out: float32 (n, dim), C-contiguous, apart from X, for the result.
 
@@ -251,7 +252,7 @@ class Personalizer:
             StoreError: the store failed.
         """
         inputs = as_matrix(X, "X", self._engine.config.space.dim, checked=False)
-        chosen = users if isinstance(users, Selection) else Selection(users)
+        chosen = self._many.chosen(users)
         if len(chosen) != len(inputs):
             raise InvalidInputError("user_ids", users, f"one for each of {len(inputs)} rows")
         if out is None:
@@ -446,20 +447,6 @@ def _mean_of(X: ArrayLike, dim: int) -> FloatArray:
     """Stands for what the user likes now, if no more is known."""
     mean: FloatArray = as_matrix(X, "X", dim).mean(axis=0)
     return mean
-
-
-def _mean(rows: FloatArray) -> FloatArray:
-    """Stands for what the user likes now, if no more is known."""
-    mean: FloatArray = rows.mean(axis=0)
-    return mean
-
-
-def _numbers(candidates: ArrayLike | None, items: ItemPool | None, dim: int) -> int:
-    """How many numbers the candidates' vectors have."""
-    if candidates is None:
-        return 0 if items is None else items.vectors.size
-    given = as_array(candidates, "candidates")
-    return given.size * (1 if given.ndim == 2 else dim)
 
 
 @asynccontextmanager
