@@ -62,7 +62,7 @@ class HotAdapters:
         self.nbytes = 0
         self.version = 0
         self._index: dict[str, int] = {}
-        self._places = Places()
+        self._places = Places(capacity)
         self._held: dict[int, tuple[str, Hot]] = {}
         self._reads: dict[str, object] = {}
         self._readers: dict[int, list[Hot]] = {}

@@ -24,6 +24,8 @@ ROW = np.dtype(
 FREE = np.iinfo(np.int64).max
 # One look for the oldest finds this share of all, at least some, in their order.
 SHARE, SOME = 16, 16
+# Rows that are reserved at once, at most; beyond them the table is copied as it doubles.
+MOST = 1 << 20
 
 
 class Places:
@@ -31,10 +33,14 @@ class Places:
 
     A use writes one number: many are one write of an array, where a linked list would be walked.
     So who was unused for longest has to be looked for, which is done for many at a time.
+
+    Args:
+        room: about how many there may be. It is reserved, so that nothing is copied as they become
+            more; memory is taken as it is used.
     """
 
-    def __init__(self) -> None:
-        self._rows = np.empty(SOME, ROW)
+    def __init__(self, room: int) -> None:
+        self._rows = np.empty(min(room + 1, MOST), ROW)
         self._used: IntArray = self._rows["used"]
         self._free: list[int] = []
         self._begun = 0
