@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Sequence
+from functools import partial
 
 import anyio
 import anyio.lowlevel
@@ -17,6 +19,7 @@ from lorabank.adapter import Adapter
 from lorabank.arena import Arena
 from lorabank.errors import InvalidInputError, StoreError, StoreUnavailableError
 from lorabank.personalizer import Personalizer, Selection, many
+from lorabank.personalizer import adapters as adapters_module
 from lorabank.personalizer.hot import OBJECTS
 from lorabank.stores import open_adapter_store
 
@@ -254,6 +257,27 @@ async def test_served_and_updated_weights_live_in_the_arena_until_they_are_dropp
         assert (before[1] == adapter.B).all()
         await let_go(arena)
     assert isinstance(adapter, Adapter)
+
+
+async def test_the_arena_grows_in_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the first slab, whose pages are small."""
+    made_in, new_slab = [], Arena.new_slab
+
+    def watched(arena: Arena) -> np.ndarray:
+        made_in.append(threading.get_ident())
+        return new_slab(arena)
+
+    monkeypatch.setattr(Arena, "new_slab", watched)
+    async with Personalizer.open(make_config(), hot_adapters=1000) as p:
+        small = partial(Arena, slab_bytes=4 * 32 * 40)  # forty blocks
+        monkeypatch.setattr(adapters_module, "Arena", small)
+        for user in USERS:
+            await p.learn(user, batch(0))
+            await p.learn(f"{user} too", batch(1))
+            await p.transform(f"{user} as well", rows(1))
+        arena = p._adapters.arena(2)
+        assert len(arena.slabs) == 1 + len(made_in) == 4
+    assert threading.get_ident() not in made_in
 
 
 async def let_go(arena: Arena) -> None:

@@ -81,6 +81,8 @@ class Pool:
         self._flat = np.ones(held // 4, np.float32)
 
     def _put(self, weights: Weights, number: int) -> Lease:
+        if self._arena.crowded:
+            self._arena.add(self._arena.new_slab())  # a `Personalizer` does so in another thread
         started = thread_time()
         lease = self._arena.put(weights)
         self.puts[number] = thread_time() - started

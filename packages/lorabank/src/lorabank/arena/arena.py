@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -56,11 +58,14 @@ class Arena:
     """Weights of many adapters of one shape. Belongs to one thread; leases may end in any.
 
     Memory grows slab by slab, so that nothing is ever moved; slots are used again, slabs are kept.
+    To touch a huge page for the first time takes up to milliseconds. Where that would hold up an
+    event loop, make the next slab in another thread (`new_slab`) while there still are slots, and
+    `add` it; the first slab has small pages.
 
     Args:
         dim, rank: of the adapters.
         kernel: computes.
-        slab_bytes: about how much is reserved at a time; memory is taken as it is used.
+        slab_bytes: about how much is reserved at a time.
     """
 
     def __init__(
@@ -92,6 +97,23 @@ class Arena:
     def nbytes(self) -> int:
         """Bytes reserved."""
         return 4 * self._width * self._blocks * len(self._slabs)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether less than a quarter of a slab is left; not before there is a slab."""
+        left = self._blocks * len(self._slabs) - len(self)
+        return bool(self._slabs) and 4 * left < self._blocks
+
+    def new_slab(self) -> FloatArray:
+        """Room to `add`, all of it touched. In any thread."""
+        slab = _aligned(self._blocks, self._width)
+        slab.fill(0.0)
+        return slab
+
+    def add(self, slab: FloatArray) -> None:
+        """Make use of a new slab of this arena's."""
+        self._slabs += (slab,)
+        self._addresses.append(slab.__array_interface__["data"][0])
 
     def put(self, weights: Weights) -> Lease:
         """A copy of some weights in a slot of their own.
@@ -254,8 +276,8 @@ class Arena:
         """A slot that was never used."""
         slot = self._begun
         if slot == self._blocks * len(self._slabs):
-            self._slabs += (_aligned(self._blocks, self._width),)
-            self._addresses.append(self._slabs[-1].__array_interface__["data"][0])
+            fresh = _aligned if self._slabs else _in_small_pages
+            self.add(fresh(self._blocks, self._width))
         self._begun += 1
         return slot
 
@@ -288,6 +310,19 @@ def _aligned(blocks: int, width: int) -> FloatArray:
     raw = np.empty(size + boundary // 4, np.float32)
     skipped = -raw.__array_interface__["data"][0] % boundary // 4
     return raw[skipped : skipped + size].reshape(blocks, width)
+
+
+def _in_small_pages(blocks: int, width: int) -> FloatArray:
+    """An array (blocks, width) whose pages take no time worth mentioning when they are touched.
+
+    That is not numpy's own memory, for which it asks for huge pages where it is large.
+    """
+    if not hasattr(mmap, "MADV_NOHUGEPAGE"):
+        return _aligned(blocks, width)
+    memory = mmap.mmap(-1, 4 * blocks * width, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a kernel without huge pages
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, np.float32).reshape(blocks, width)
 
 
 def _for_each(value: float | Float64Array, rows: IntArray) -> Float64Array:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import anyio
+import anyio.to_thread
 from numpy.typing import NDArray
 
 from lorabank.adaptation.preparation import context_of
@@ -53,6 +55,7 @@ class Adapters:
         self.changes = 0
         self._hot = HotAdapters(capacity, max_bytes)
         self._arenas: dict[int, Arena] = {}
+        self._growing: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._hot)
@@ -101,6 +104,20 @@ class Adapters:
             self._arenas[rank] = arena
         return arena
 
+    async def make_room(self, rank: int) -> None:
+        """Before some weights are settled: who finds the arena crowded waits until it has grown.
+
+        The others go on: there is room for them meanwhile.
+        """
+        arena = self.arena(rank)
+        if not arena.crowded or rank in self._growing:
+            return
+        self._growing.add(rank)
+        try:
+            arena.add(await anyio.to_thread.run_sync(arena.new_slab))
+        finally:
+            self._growing.remove(rank)
+
     def settled(self, adapter: Adapter) -> tuple[Adapter, Lease]:
         """The same adapter with its weights in the arena; a store may keep another's."""
         arena, lease = self.arena(adapter.rank), lease_of(adapter.weights)
@@ -140,11 +157,12 @@ class Adapters:
             stored = await self._store.get(user_id)
             if stored is None:
                 adapter = await self._engine.create_adapter(user_id, context=context)
-                hot = self._as_hot(adapter, None, read_at)
+                revision = None
             else:
                 self._check(stored.adapter)
-                adapter = self._engine.with_kernel(stored.adapter)
-                hot = self._as_hot(adapter, stored.revision, read_at)
+                adapter, revision = self._engine.with_kernel(stored.adapter), stored.revision
+            await self.make_room(adapter.rank)
+            hot = self._as_hot(adapter, revision, read_at)
             self._hot.put_read(user_id, ticket, hot)
         finally:
             self._hot.end_reading(user_id, ticket)
