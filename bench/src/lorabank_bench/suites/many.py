@@ -8,6 +8,7 @@ are of the thread's processor: others on the machine count only for the memory t
 
 from __future__ import annotations
 
+import gc
 import mmap
 from collections.abc import Callable
 from functools import partial
@@ -66,7 +67,9 @@ class Pool:
         A = rng.standard_normal((rank, dim), np.float32) / np.float32(dim**0.5)
         weights = Weights(A, 0.01 * rng.standard_normal((dim, rank), np.float32))
         self.puts = np.empty(users)
+        gc.disable()  # collections of cycles are no part of it
         leases = [self._put(weights, i) for i in range(users)]
+        gc.enable()
         shuffled = [leases[i] for i in rng.permutation(users)]
         self._groups = dict(zip(ORDERS, map(self._arena.group, (leases, shuffled)), strict=True))
         together = range(0, users, TOGETHER)
