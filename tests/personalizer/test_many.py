@@ -222,7 +222,7 @@ async def test_hot_adapters_are_bounded_in_bytes() -> None:
     config = EngineConfig(EmbeddingSpace("test", 64), rank=4, trials=TrialConfig(probability=1.0))
     limit = 400_000
     async with Personalizer.open(config, bank="memory://", hot_bytes=limit) as p:
-        hot = p._adapters._hot
+        hot = p._parts.adapters._hot
         for number in range(60):
             x = np.random.default_rng(number).standard_normal((3, 64))
             await p.learn(f"user {number}", Feedback(x, 0.5 * x))
@@ -238,8 +238,8 @@ async def test_a_single_adapter_is_kept_though_it_is_too_large() -> None:
     async with Personalizer.open(make_config(), hot_bytes=1) as p:
         await p.learn("ada", batch(0))
         await p.learn("eve", batch(1))
-        assert [hot.adapter.user_id for hot in p._adapters._hot] == ["eve"]
-        assert p._adapters._hot.nbytes > OBJECTS
+        assert [hot.adapter.user_id for hot in p._parts.adapters._hot] == ["eve"]
+        assert p._parts.adapters._hot.nbytes > OBJECTS
 
 
 async def test_served_and_updated_weights_live_in_the_arena_until_they_are_dropped(
@@ -247,8 +247,8 @@ async def test_served_and_updated_weights_live_in_the_arena_until_they_are_dropp
 ) -> None:
     async with Personalizer.open(make_config(), store=sqlite_url, hot_adapters=5) as p:
         await p.update_many({user: batch(i) for i, user in enumerate(USERS)})
-        adapter: Adapter = await p._adapters.to_serve(USERS[0], np.ones(DIM, np.float32))
-        arena = p._adapters.arena(adapter.rank)
+        adapter: Adapter = await p._parts.adapters.to_serve(USERS[0], np.ones(DIM, np.float32))
+        arena = p._parts.adapters.arena(adapter.rank)
         before = adapter.A.copy(), adapter.B.copy()
         await let_go(arena)
         await p.forward_many(USERS, rows(len(USERS)))
@@ -275,7 +275,7 @@ async def test_the_arena_grows_in_another_thread(monkeypatch: pytest.MonkeyPatch
             await p.learn(user, batch(0))
             await p.learn(f"{user} too", batch(1))
             await p.transform(f"{user} as well", rows(1))
-        arena = p._adapters.arena(2)
+        arena = p._parts.adapters.arena(2)
         assert len(arena.slabs) == 1 + len(made_in) == 4
     assert threading.get_ident() not in made_in
 
@@ -327,7 +327,7 @@ async def test_thousands_of_users_leave_others_their_turns(
 
 def looked_up(p: Personalizer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many users each look into the hot ones is for, from now on."""
-    hot, counts = p._adapters._hot, []
+    hot, counts = p._parts.adapters._hot, []
     find = hot.find
 
     def counting(user_ids: Sequence[str], *into: np.ndarray) -> bool:
@@ -409,7 +409,7 @@ async def test_what_changes_during_a_call_is_served_as_it_was_or_is(
             assert len(served) == len(USERS)
             for row, *views_of in zip(served, *possible, strict=True):
                 assert row in views_of
-        arena = p._adapters.arena(2)
+        arena = p._parts.adapters.arena(2)
         with anyio.fail_after(10):
             while len(arena) > len(USERS):
                 await anyio.lowlevel.checkpoint()

@@ -12,7 +12,7 @@ from heapq import merge
 from itertools import islice
 
 from lorabank.types.pattern import Pattern
-from lorabank.types.query import PatternFilter
+from lorabank.types.query import EVERYTHING, PatternFilter
 from lorabank.types.skill import Skill
 from lorabank.types.space import EmbeddingSpace
 from lorabank_agentic_flow.records import PATTERN, SKILL, Key, Record
@@ -110,7 +110,7 @@ class View:
             for name, pattern in sorted(self._foreign_of(namespace).items())
             if (after is None or name > after) and tenant.get(name) is None
         ]
-        own = tenant.after(after, count)
+        own = tenant.those_that_pass(tenant.after(after, count), EVERYTHING)
         return list(islice(merge(own, aside, key=lambda pattern: pattern.id), count))
 
     def skills(self, namespace: str) -> list[Skill]:

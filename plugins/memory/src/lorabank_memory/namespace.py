@@ -15,6 +15,7 @@ from lorabank.types.pattern import Pattern
 from lorabank.types.query import PatternFilter
 from lorabank.types.skill import Skill
 from lorabank_memory.ordering import SortedIds
+from lorabank_memory.records import id_of
 from lorabank_memory.segment import CAPACITY, Rows, Segment, View, passing
 
 # Patterns that are removed at once. Their segment may have to be copied first (1 ms).
@@ -42,7 +43,7 @@ class Namespace:
 
     def put(self, rows: Rows) -> None:
         """Add rows; those whose id is here already are replaced."""
-        ids = [pattern.id for pattern in rows.patterns]
+        ids = rows.ids
         self.remove(ids)
         start = 0
         while start < len(ids):
@@ -91,7 +92,7 @@ class Namespace:
     def passing_ids(self, where: PatternFilter) -> list[str]:
         """Ids of all patterns that pass, segment after segment."""
         return [
-            view.patterns[row].id
+            id_of(view.records[row])
             for view in self.views()
             for row in np.flatnonzero(passing(view, where)).tolist()
         ]
@@ -105,10 +106,17 @@ class Namespace:
             for start in range(0, len(found), _PART)
         ]
 
-    def after(self, pattern_id: str | None, count: int) -> Iterator[Pattern]:
-        """The next ``count`` patterns by id."""
-        for known in islice(self._sorted.after(pattern_id), count):
-            yield self._segments[self._index[known]].get(known)
+    def after(self, pattern_id: str | None, count: int) -> list[str]:
+        """The next ``count`` ids."""
+        return list(islice(self._sorted.after(pattern_id), count))
+
+    def those_that_pass(self, ids: Sequence[str], where: PatternFilter) -> Iterator[Pattern]:
+        """The patterns of these ids, all of them here, that pass; until the next await."""
+        numbers = [self._index[pattern_id] for pattern_id in ids]
+        passes = {number: self._segments[number].passes(where) for number in set(numbers)}
+        for pattern_id, number in zip(ids, numbers, strict=True):
+            if passes[number](pattern_id):
+                yield self._segments[number].get(pattern_id)
 
     def _merge_small(self) -> None:
         """Keep all closed segments but one at least half full."""
@@ -119,9 +127,9 @@ class Namespace:
         ]
         while len(small) > 1:
             source, target = small.pop(), small[-1]
-            view = self._segments.pop(source).view()
-            self._segments[target].extend(view)
-            self._index.update((pattern.id, target) for pattern in view.patterns)
+            rows = self._segments.pop(source).rows()
+            self._segments[target].extend(rows)
+            self._index.update(dict.fromkeys(rows.ids, target))
             if len(self._segments[target]) > CAPACITY // 2:
                 small.pop()
 

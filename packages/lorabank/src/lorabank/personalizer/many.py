@@ -10,7 +10,7 @@ import anyio.lowlevel
 import numpy as np
 
 from lorabank.engine import UpdateReport
-from lorabank.errors import LorabankError
+from lorabank.errors import InvalidInputError, LorabankError
 from lorabank.personalizer.adapters import Adapters
 from lorabank.personalizer.hot import Hot
 from lorabank.personalizer.learner import Learner
@@ -47,6 +47,7 @@ class ManyUsers:
         adapters: where they are.
         learner: learns for each.
         threads: for work that would hold up the event loop.
+        dim: of the space.
         concurrency: users that are read or updated at once.
     """
 
@@ -55,11 +56,13 @@ class ManyUsers:
         adapters: Adapters,
         learner: Learner,
         threads: anyio.CapacityLimiter,
+        dim: int,
         concurrency: int,
     ) -> None:
         self._adapters = adapters
         self._learner = learner
         self._threads = threads
+        self._dim = dim
         self._concurrency = concurrency
         self._last: tuple[list[str], Selection] | None = None
 
@@ -90,6 +93,7 @@ class ManyUsers:
 
     async def update(self, feedback: Mapping[str, Feedback]) -> ManyUpdates:
         """See `Personalizer.update_many`."""
+        self._check(feedback)
         done = ManyUpdates({}, {})
 
         async def learn(user_id: str) -> None:
@@ -100,6 +104,14 @@ class ManyUsers:
 
         await self._for_each(feedback, learn)
         return done
+
+    def _check(self, feedback: Mapping[str, Feedback]) -> None:
+        for user_id, batch in feedback.items():
+            check_text(user_id, "user_id")
+            if not isinstance(batch, Feedback):
+                raise InvalidInputError(f"feedback[{user_id!r}]", batch, "a Feedback")
+            if batch.dim != self._dim:
+                raise InvalidInputError(f"feedback[{user_id!r}]", batch.x.shape, f"dim {self._dim}")
 
     async def _look_up(self, user_ids: Sequence[str], X: FloatArray) -> Found:
         """All of them, as they are at this moment or later."""

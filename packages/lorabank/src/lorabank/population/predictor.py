@@ -34,8 +34,8 @@ LOWER: dict[Feature, float] = {
     "neighbour_weight": 0.0,
     "transition_weight": 0.0,
 }
-# Elements of all features of the rows to choose by that may be held instead of made anew.
-HELD = 1 << 26
+# Elements of all features of the rows to choose by that may be held instead of made anew: 512 MiB.
+HELD = 1 << 27
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,12 +71,19 @@ class Predictor:
         return tuple(name for name, there in present if there)
 
     def beside(self, neighbours: ItemToItem) -> Predictor:
-        """The same with neighbours, to be calibrated anew."""
-        return replace(self, neighbours=neighbours, weights=None)
+        """The same with neighbours, to be calibrated anew from the weights that it has."""
+        return self._from_own(replace(self, neighbours=neighbours, weights=None))
 
     def after(self, transitions: Transitions) -> Predictor:
-        """The same with transitions, to be calibrated anew."""
-        return replace(self, transitions=transitions, weights=None)
+        """The same with transitions, to be calibrated anew from the weights that it has."""
+        return self._from_own(replace(self, transitions=transitions, weights=None))
+
+    def _from_own(self, other: Predictor) -> Predictor:
+        """The other, its calibration to begin with our weights: it has fewer steps to go."""
+        if self.weights is None:
+            return other
+        own = START | dict(zip(self.names, self.weights, strict=True))
+        return replace(other, weights=tuple(own[name] for name in other.names))
 
     def calibrated(
         self, ground: Ground, positions: IntArray, tolerance: float = 1e-6
@@ -87,7 +94,9 @@ class Predictor:
         """
         start = self.weights or [START[name] for name in self.names]
         lower = [LOWER[name] for name in self.names]
-        held = len(positions) * len(ground.pool) * len(self.names) <= HELD
+        # Popularity and biases are the same for every row.
+        own = [name for name in self.names if name not in ("prior_weight", "bias_weight")]
+        held = len(positions) * len(ground.pool) * len(own) <= HELD
         events = list(self.events(ground, positions)) if held else None
         theta, loss = fit_log_linear(
             lambda: self.events(ground, positions) if events is None else unhurried(events, 1),
@@ -135,8 +144,7 @@ class Predictor:
             found.append(self.bias)
         if self.neighbours is not None:
             recent = ground.recent(positions, self.neighbours.window)
-            scores = self.neighbours.scores(recent)
-            found.append(np.log1p(scores, out=scores))
+            found.append(self.neighbours.log_scores(recent))
         if self.transitions is not None:
             assert self.vectors is not None
             recent = ground.recent(positions, self.transitions.window)
