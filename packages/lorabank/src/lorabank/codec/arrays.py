@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
 from typing import Any
 
 import msgpack
@@ -53,8 +54,9 @@ def pack_array(value: object) -> msgpack.ExtType:
     else:
         code, header = 17, struct.pack(f"<B{value.ndim}I", value.ndim, *value.shape)
     header += bytes(-len(header) % value.itemsize)
-    little = value.astype(value.dtype.newbyteorder("<"), copy=False)
-    return msgpack.ExtType(code + _PLACES[value.dtype], header + little.tobytes())
+    if sys.byteorder == "big":
+        value = value.astype(value.dtype.newbyteorder("<"))
+    return msgpack.ExtType(code + _PLACES[value.dtype], header + value.tobytes())
 
 
 def unpack_array(code: int, data: bytes) -> Any:
