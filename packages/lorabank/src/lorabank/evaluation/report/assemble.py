@@ -26,6 +26,7 @@ PAIRS = (
     ("shuffled_bank", "shared"),
     ("shuffled_bank", "skills"),
     ("random_hints", "user_sgd"),
+    ("random_hints", "shared"),
 )
 
 
