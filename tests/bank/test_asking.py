@@ -28,6 +28,14 @@ class Counting(MemoryStore):
         self.begun, self.go_on = anyio.Event(), anyio.Event()
 
     async def search(self, namespace, vector, k, where):
+        await self._search_begins()
+        return await super().search(namespace, vector, k, where)
+
+    async def search_trials(self, namespace, vector, k, where):
+        await self._search_begins()
+        return await super().search_trials(namespace, vector, k, where)
+
+    async def _search_begins(self):
         self.searches += 1
         mine = self.searches
         if mine in self.failing:
@@ -35,7 +43,6 @@ class Counting(MemoryStore):
         if mine in self.held:
             self.begun.set()
             await self.go_on.wait()
-        return await super().search(namespace, vector, k, where)
 
 
 async def opened(store: Counting, make_pattern) -> StandardBank:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from bisect import insort
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -14,14 +15,17 @@ import pytest
 from lorabank.bank import open_bank
 from lorabank.errors import BankClosedError, EmbeddingSpaceError, InvalidInputError
 from lorabank.hooks import BankUrl
-from lorabank.protocols import Capability, PatternStore
-from lorabank.types.pattern import TrialOutcome
+from lorabank.protocols import Capability, PatternStore, TrialSearch
+from lorabank.types.hyperparameters import Hyperparameters
+from lorabank.types.pattern import ArmOutcome, TrialOutcome
 from lorabank.types.query import EVERYTHING, PatternFilter
 from lorabank.types.skill import Evidence, Skill
 from lorabank.types.space import EmbeddingSpace
+from lorabank_conformance.compare import assert_same
 from lorabank_memory import MemoryStore, namespace, ordering, segment
 from lorabank_memory import store as store_module
 from lorabank_memory.plugin import open_memory_store
+from lorabank_memory.records import pattern_of, records_of
 
 SPACE = EmbeddingSpace("toy", 2)
 FILTERS = [
@@ -45,9 +49,11 @@ async def store() -> AsyncIterator[MemoryStore]:
         yield opened
 
 
+NO_ARMS = TrialOutcome(1.0, 1.0, 1.0, 1, ())
+
+
 def random_patterns(make_pattern, count, dim=8, seed=0):
     rng = np.random.default_rng(seed)
-    trial = TrialOutcome(1.0, 1.0, 1.0, 1, ())
     return [
         make_pattern(
             f"p{number:05d}",
@@ -57,7 +63,7 @@ def random_patterns(make_pattern, count, dim=8, seed=0):
             rank=int(rng.choice([4, 8])),
             created_at=1000.0 + number,
             gain=None if rng.random() < 0.3 else float(rng.uniform(-1, 1)),
-            trial=trial if rng.random() < 0.5 else None,
+            trial=NO_ARMS if rng.random() < 0.5 else None,
         )
         for number in rng.permutation(count)
     ]
@@ -94,7 +100,9 @@ def make_skill(skill_id="everyone", space=SPACE, **given):
 
 def test_it_is_a_pattern_store() -> None:
     assert isinstance(MemoryStore(), PatternStore)
-    assert MemoryStore().capabilities == {Capability.DELETE, Capability.DELETE_SKILL}
+    assert isinstance(MemoryStore(), TrialSearch)
+    expected = {Capability.DELETE, Capability.DELETE_SKILL, Capability.TRIALS}
+    assert MemoryStore().capabilities == expected
 
 
 @pytest.mark.parametrize("where", FILTERS, ids=repr)
@@ -119,6 +127,50 @@ async def test_a_search_in_a_worker_thread_gives_the_same(store, make_pattern, m
     assert [(m.score, m.pattern.id) for m in threaded] == [(m.score, m.pattern.id) for m in inline]
 
 
+def with_everything(make_pattern, number):
+    """A pattern of which no field has its default."""
+    settings = Hyperparameters(0.1 + number, 2.0, 0.5, 1 + number % 3)
+    arms = (ArmOutcome("steps", 2.0, 0.3), ArmOutcome("learning_rate", 0.5, 0.1 + number))
+    trial = TrialOutcome(1.0, 2.0, 3.0, 4, arms, replace(settings, steps=7))
+    return make_pattern(
+        f"p{number:05d}",
+        np.arange(4) + number,
+        hyperparameters=settings,
+        selection="explored",
+        propensity=0.25,
+        latency_ms=1.5,
+        critique="good",
+        skill_ids=("s1", "s2"),
+        gain=0.5,
+        trial=trial,
+    )
+
+
+def test_records_give_every_field_back(make_pattern) -> None:
+    patterns = [with_everything(make_pattern, number) for number in range(3)]
+    patterns += [make_pattern("plain", gain=None), make_pattern("armless", trial=NO_ARMS)]
+    records = records_of(patterns, len(patterns))
+    assert_same([pattern_of(record) for record in records], patterns)
+
+
+def test_settings_that_are_equal_but_of_other_types_stay_apart(make_pattern) -> None:
+    kinds = [Hyperparameters(1, 1.0, 0.0, 1), Hyperparameters(1.0, 1.0, 0, 1)]
+    patterns = [make_pattern(str(i), hyperparameters=kind) for i, kind in enumerate(kinds)]
+    found = [pattern_of(record).hyperparameters for record in records_of(patterns, 2)]
+    assert [repr(each) for each in found] == [repr(kind) for kind in kinds]
+
+
+async def test_the_collector_of_cycles_does_not_walk_what_is_stored(store, make_pattern) -> None:
+    await store.put_many([with_everything(make_pattern, number) for number in range(64)])
+    for _ in range(2):  # the collector drops plain tuples from its books when it meets them
+        gc.collect()
+    tracked = len(gc.get_objects())
+    await store.put_many([with_everything(make_pattern, 64 + number) for number in range(2000)])
+    for _ in range(2):
+        gc.collect()
+    assert len(gc.get_objects()) - tracked < 1000  # not even one for each pattern
+
+
 async def test_a_running_search_keeps_what_it_began_with(store, make_pattern) -> None:
     patterns = random_patterns(make_pattern, 50)
     await store.put_many(patterns)
@@ -131,7 +183,8 @@ async def test_a_running_search_keeps_what_it_began_with(store, make_pattern) ->
         await store.put_many([make_pattern("late", np.ones(8))])
         for view, unit in zip(views, before, strict=True):
             assert (view.unit == unit).all()
-            held = view.patterns[: len(unit)]
+            held = [pattern_of(record) for record in view.records]
+            assert len(held) == len(unit)
             assert {pattern.id for pattern in held} <= names
             assert not any(pattern.task == "new" for pattern in held)
 
@@ -172,11 +225,10 @@ async def test_put_replaces_and_storing_twice_is_storing_once(store, make_patter
     await store.put_many([new])
     assert (await store.stats("shop")).patterns == 2
     (best,) = await store.search("shop", np.array([0.0, 1.0]), 1, EVERYTHING)
-    assert (best.pattern, best.score) == (new, 1.0)
-    assert await store.get("shop", ["b", "missing", "a"]) == [
-        (await store.get("shop", ["b"]))[0],
-        new,
-    ]
+    assert (best.pattern.task, best.score) == ("again", 1.0)
+    found = await store.get("shop", ["b", "missing", "a"])
+    assert [(pattern.id, pattern.task) for pattern in found] == [("b", old.task), ("a", "again")]
+    assert_same(found[1:], [new])
 
 
 async def test_put_many_changes_nothing_if_one_pattern_is_wrong(store, make_pattern) -> None:
@@ -386,3 +438,22 @@ async def test_a_long_delete_gives_way_and_is_whole(
         await store.delete("shop", PatternFilter(since=0.0))
     assert ticks == 5, "others had their turns, and one of them cancelled it on its way"
     assert (await store.stats("shop")).patterns == 0, "what has begun is done entirely"
+
+
+async def test_patterns_that_wait_to_be_put_in_order_are_there(
+    make_pattern, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(namespace, "_WAITING", 3)
+    store = MemoryStore()
+    for number in range(7):  # settled at three and six, one waits
+        await store.put_many([make_pattern(f"p{number}", np.eye(2)[number % 2])])
+    one = make_pattern("p6", np.array([0.0, 1.0]))
+    await store.put_many([one])
+    await store.put_many([make_pattern("p0", np.array([0.0, 1.0]))])  # replaces a settled one
+    assert [p.id for p in await store.get("shop", ["p6", "p0", "p9"])] == ["p6", "p0"]
+    found = await store.search("shop", np.array([0.0, 1.0], np.float32), 9, EVERYTHING)
+    assert [m.pattern.id for m in found if m.score == 1.0] == ["p0", "p1", "p3", "p5", "p6"]
+    await store.put_many([make_pattern("p7", np.eye(2)[0])])
+    assert await store.delete("shop", EVERYTHING) == 8
+    assert await store.get("shop", ["p7"]) == []
+    assert await store.scan("shop", EVERYTHING, None, 10) == []

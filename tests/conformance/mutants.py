@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from time import perf_counter
+from threading import Event
+from time import thread_time
 
+import anyio
 import anyio.lowlevel
 import numpy as np
 
@@ -209,13 +211,24 @@ class FilterAfterPage(MemoryStore):
 
 
 class BlocksTheLoop(MemoryStore):
+    """Waits in the loop's thread, as a driver that is not async does."""
+
     async def scan(
         self, namespace: str, where: PatternFilter, after: str | None, limit: int
     ) -> list[Pattern]:
-        end = perf_counter() + 0.5 * (limit > 1000)
-        while perf_counter() < end:
-            pass
+        if limit > 1000:
+            Event().wait(0.5)
         return await super().scan(namespace, where, after, limit)
+
+
+class ComputesInTheLoop(MemoryStore):
+    async def search(
+        self, namespace: str, vector: FloatArray, k: int, where: PatternFilter
+    ) -> list[Match]:
+        end = thread_time() + 0.5 * (k == 10 and where == EVERYTHING)
+        while thread_time() < end:
+            pass
+        return await super().search(namespace, vector, k, where)
 
 
 class OtherSpaceAccepted(MemoryStore):
@@ -253,6 +266,58 @@ class DeleteSkillOverclaimed(MemoryStore):
         return skill_id in {skill.id for skill in await self.list_skills(namespace)}
 
 
+class ReturnsWhenCancelled(MemoryStore):
+    """As if it had been done."""
+
+    async def put_many(self, patterns: Sequence[Pattern]) -> None:
+        with suppress(anyio.get_cancelled_exc_class()):
+            await anyio.lowlevel.checkpoint()
+            await super().put_many(patterns)
+
+
+class GivesItsArraysAway(MemoryStore):
+    async def put_many(self, patterns: Sequence[Pattern]) -> None:
+        self._prepare(patterns)
+        own = [replace(pattern) for pattern in patterns]
+        for pattern in own:
+            object.__setattr__(pattern, "context", pattern.context.copy())
+        await super().put_many(own)
+
+
+class WritesIntoTheQuery(MemoryStore):
+    async def search(
+        self, namespace: str, vector: FloatArray, k: int, where: PatternFilter
+    ) -> list[Match]:
+        if vector.flags.writeable and 0 < np.abs(vector).max() < 1e20:
+            vector /= np.linalg.norm(vector.astype(np.float64)).astype(np.float32)
+        return await super().search(namespace, vector, k, where)
+
+
+class Remembers(MemoryStore):
+    """What it was asked, until something is stored; and the list that it gave is the one it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: dict[tuple[object, ...], list[Match]] = {}
+
+    async def put_many(self, patterns: Sequence[Pattern]) -> None:
+        self.answers.clear()
+        await super().put_many(patterns)
+
+    async def search(
+        self, namespace: str, vector: FloatArray, k: int, where: PatternFilter
+    ) -> list[Match]:
+        asked = (namespace, vector.tobytes(), k, where)
+        if asked not in self.answers:
+            self.answers[asked] = await super().search(namespace, vector, k, where)
+        return self.answers[asked]
+
+
+class DeleteIgnoresUntil(MemoryStore):
+    async def delete(self, namespace: str, where: PatternFilter) -> int:
+        return await super().delete(namespace, replace(where, until=None))
+
+
 CAUGHT_BY: dict[type[MemoryStore], set[str]] = {
     DistanceForSimilarity: {"search-order"},
     ProductForCosine: {"search-exact", "search-any-length"},
@@ -274,10 +339,16 @@ CAUGHT_BY: dict[type[MemoryStore], set[str]] = {
     ScanSkipsAtPages: {"scan-pages", "scan-after"},
     FilterAfterPage: {"scan-filtered-pages"},
     BlocksTheLoop: {"loop-never-blocked"},
+    ComputesInTheLoop: {"loop-never-blocked"},
     OtherSpaceAccepted: {"other-space-refused"},
     UseAfterClose: {"use-after-close", "use-after-block"},
     DurabilityOverclaimed: {"durable-as-declared", "reopen-keeps-all"},
     SharingOverclaimed: {"shared-sees-writes", "shared-writers"},
+    ReturnsWhenCancelled: {"cancel-put"},
+    GivesItsArraysAway: {"answers-are-the-callers"},
+    WritesIntoTheQuery: {"arguments-stay-as-they-are"},
+    Remembers: {"delete-is-gone", "answers-are-the-callers"},
+    DeleteIgnoresUntil: {"delete-meaning"},
     DeleteUndeclared: {"delete-as-declared"},
     DeleteSkillOverclaimed: {"delete-skill-as-declared", "skill-deleted"},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import MISSING, fields
 
 import pytest
@@ -113,6 +114,15 @@ def test_a_wrong_bank_is_a_usage_error(pytester: pytest.Pytester, bank: str, mes
     result = prove(pytester, "--bank", bank)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([message])
+
+
+def test_a_module_of_the_working_directory_is_found(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(factories=FACTORIES)
+    script = "import sys, pytest; sys.exit(pytest.main())"  # what the command `pytest` is
+    laws = ("--pyargs", "lorabank_conformance", "-k", "tie_order", "-p", "no:cacheprovider")
+    command = (sys.executable, "-P", "-c", script, *laws, "--bank", "factories:open_store")
+    result = pytester.run(*command, timeout=120)
+    result.assert_outcomes(passed=2, deselected=result.parseoutcomes()["deselected"])
 
 
 @pytest.mark.parametrize("space", ["", "name", "name:3", "name:x", ":8", "name:8:unknown"])

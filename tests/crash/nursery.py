@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,20 +17,25 @@ from time import monotonic
 from lorabank import Pattern
 from lorabank.codec import decode
 
-WORKER = Path(__file__).parent / "worker.py"
+WORKER = (str(Path(__file__).parent / "worker.py"),)
+ROOT = Path(__file__).parents[2]
 PATIENCE = 110.0
 
 
 class Nursery:
-    """Talks to the process of `worker.py`."""
+    """Talks to the process of `worker.py`, or another that answers as it does."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self._alive: set[int] = set()
 
     def start(self, kind: str, seed: int, database: Path, log: Path) -> int:
-        """A worker's pid."""
-        pid = int(self._ask(f"{kind} {seed} sqlite:///{database} {log}"))
+        """The pid of a worker on an adapter store."""
+        return self.start_on(f"sqlite:///{database}", kind, seed, log)
+
+    def start_on(self, place: str, kind: str, seed: int, log: Path) -> int:
+        """The pid of a worker on anything."""
+        pid = int(self._ask(f"{kind} {seed} {place} {log}"))
         self._alive.add(pid)
         return pid
 
@@ -63,11 +68,14 @@ class Nursery:
 
 
 @contextmanager
-def nursery(environment: Mapping[str, str] | None = None) -> Iterator[Nursery]:
-    """One process to fork from."""
+def nursery(
+    environment: Mapping[str, str] | None = None, worker: Sequence[str] = WORKER
+) -> Iterator[Nursery]:
+    """One process to fork from: Python's arguments are ``worker``."""
     single = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
     process = subprocess.Popen(
-        [sys.executable, str(WORKER)],
+        [sys.executable, *worker],
+        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -103,9 +111,10 @@ class Log:
         whole = new[: new.rfind(b"\n") + 1]
         self._read += len(whole)
         for line in whole.decode().splitlines():
-            self._take(*line.split(maxsplit=1))
+            self.take(*line.split(maxsplit=1))
 
-    def _take(self, kind: str, rest: str) -> None:
+    def take(self, kind: str, rest: str) -> None:
+        """One line."""
         if kind == "A":
             user, version, episode = rest.split()
             self.versions[user] = max(int(version), self.versions.get(user, 0))

@@ -19,6 +19,7 @@ from tests.crash.nursery import (
     stored_versions,
 )
 from tests.crash.worker import CONFIG, LoggingBank, feedback
+from tests.support.small_disk import small_disk
 
 from lorabank import Clock
 from lorabank.personalizer import Personalizer
@@ -58,7 +59,7 @@ def everything_is_delivered(database: Path, log: Log) -> None:
         store, bank = f"sqlite:///{database}", LoggingBank(said.append)
         async with Personalizer.open(CONFIG, store=store, bank=bank, clock=shifted([LATER])) as p:
             with anyio.fail_after(60):
-                await p._queue.emptied()
+                await p._parts.queue.emptied()
 
     left = queued_ids(database)
     anyio.run(start)
@@ -84,13 +85,13 @@ def test_another_process_takes_over_from_a_killed_deliverer(tmp_path: Path) -> N
         async with Personalizer.open(CONFIG, store=store, bank=bank, clock=shifted(by)) as p:
             for seed in range(2):
                 await p.learn("ada", feedback(np.random.default_rng(seed)))
-            await p._upkeep._seek_lead()
-            assert not p._queue.leads
+            await p._parts.upkeep.seek_lead()
+            assert not p._parts.queue.leads
             assert not said
             by[0] = LATER
             with anyio.fail_after(60):
-                await p._upkeep._seek_lead()
-                await p._queue.emptied()
+                await p._parts.upkeep.seek_lead()
+                await p._parts.queue.emptied()
 
     anyio.run(take_over)
     assert said
@@ -108,7 +109,7 @@ def test_eight_processes_lose_no_update(tmp_path: Path) -> None:
     assert log.learned > 50
 
 
-def test_full_disk(tmp_path: Path) -> None:
+def test_limit_on_files(tmp_path: Path) -> None:
     """A typed error, nothing lost, and it goes on once there is room."""
     database, log = tmp_path / "app.db", Log(tmp_path / "log")
     with nursery() as workers:
@@ -118,6 +119,20 @@ def test_full_disk(tmp_path: Path) -> None:
     assert log.errors == ["StoreUnavailableError"] * 2
     stored = stored_versions(database)
     assert stored == log.counts
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """The same with a file system that has no room left."""
+    log = Log(tmp_path / "log")
+    (small := tmp_path / "small").mkdir()
+    database = small / "app.db"
+    with small_disk(small, 6), nursery() as workers:
+        for seed in (0, 1):
+            (small / "ballast").write_bytes(bytes(1 << 20))
+            assert workers.wait(workers.start("full", seed, database, log.path)) == 0
+        assert_nothing_lost(database, log)
+        assert stored_versions(database) == log.counts
+    assert log.errors == ["StoreUnavailableError"] * 2
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])

@@ -13,7 +13,8 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 
 import anyio
 import numpy as np
@@ -50,7 +51,7 @@ def feedback(rng: np.random.Generator, rows: int = 2) -> Feedback:
 
 async def learn_and_say(p: Personalizer, user: str, batch: Feedback, say: Say) -> None:
     report = await p.learn(user, batch)
-    found = await p._store.get(user)
+    found = await p._parts.store.get(user)
     assert found is not None
     say(f"A {user} {found.adapter.version} {report.finished.id if report.finished else '-'}")
 
@@ -88,12 +89,18 @@ async def contend(url: str, seed: int, say: Say) -> None:
 
 
 async def full(url: str, seed: int, say: Say) -> None:
-    """Learn until the disk is full, make room, and learn on."""
+    """Learn until the disk is full, make room, and learn on.
+
+    There is room again when the file "ballast" beside the database goes; without one, it is a limit
+    on the size of files that is lifted.
+    """
     rng = np.random.default_rng(seed)
+    ballast = Path(url.removeprefix("sqlite:///")).with_name("ballast")
     async with Personalizer.open(CONFIG, store=url, bank=LoggingBank(say)) as p:
         await learn_and_say(p, "user0", feedback(rng), say)
         hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, hard))
+        if not ballast.exists():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, hard))
         try:
             while True:
                 await learn_and_say(p, f"user{rng.integers(5)}", feedback(rng, 200), say)
@@ -104,6 +111,7 @@ async def full(url: str, seed: int, say: Say) -> None:
         assert passing
         await p.transform("user0", x)
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        ballast.unlink(missing_ok=True)
         for number in range(5):
             await learn_and_say(p, f"user{number}", feedback(rng), say)
 
@@ -120,7 +128,8 @@ async def unprivileged(url: str, seed: int, say: Say) -> None:
         say(f"E {type(exc).__name__} {exc}")
 
 
-KINDS: dict[str, Callable[[str, int, Say], Awaitable[None]]] = {
+Kinds = Mapping[str, Callable[[str, int, Say], Awaitable[None]]]
+KINDS: Kinds = {
     "crash": crash,
     "contend": contend,
     "full": full,
@@ -128,7 +137,7 @@ KINDS: dict[str, Callable[[str, int, Say], Awaitable[None]]] = {
 }
 
 
-def work(kind: str, seed: int, url: str, log: str) -> None:
+def work(kinds: Kinds, kind: str, seed: int, url: str, log: str) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def say(line: str) -> None:
@@ -136,7 +145,7 @@ def work(kind: str, seed: int, url: str, log: str) -> None:
 
     async def bounded() -> None:
         with anyio.fail_after(LONGEST):
-            await KINDS[kind](url, seed, say)
+            await kinds[kind](url, seed, say)
 
     anyio.run(bounded, backend=("asyncio", "trio")[seed % 2])
 
@@ -146,7 +155,7 @@ def answer(number: int) -> None:
     sys.stdout.flush()
 
 
-def main() -> None:
+def main(kinds: Kinds) -> None:
     for line in sys.stdin:
         words = line.split()
         if words[0] == "wait":
@@ -158,7 +167,7 @@ def main() -> None:
         if pid == 0:
             code = 1
             try:
-                work(kind, int(seed), url, log)
+                work(kinds, kind, int(seed), url, log)
                 code = 0
             except BaseException:  # noqa: BLE001 - a forked process must not go on as its parent
                 traceback.print_exc()
@@ -169,4 +178,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(KINDS)

@@ -35,10 +35,15 @@ async def test_what_the_bank_did_not_take_waits_for_the_next_start(sqlite_url: s
     down.script["store_patterns"] = failing()
     async with Personalizer.open(QUICK, store=sqlite_url, bank=down) as p:
         reports = await learn(p, "ada", 6)
+        told, _ = await p.stats()
+        assert (told.delivered, told.waiting, told.dead) == (0, 5, 0)
     assert await bank_ids(down) == []
     async with Personalizer.open(QUICK, store=sqlite_url, bank=up) as p:
         with anyio.fail_after(10):
-            await p._queue.emptied()
+            await p._parts.queue.emptied()
+        told, _ = await p.stats()
+        assert (told.delivered, told.waiting, told.dead) == (5, 0, 0)
+        assert told.replay_bytes > 0
     assert [p.id for some in up.received for p in some] == finished(reports)
     async with open_adapter_store(sqlite_url) as store:
         assert (await store.counts()).queued == 0
@@ -67,7 +72,7 @@ async def test_what_no_bank_takes_is_put_aside() -> None:
     async with Personalizer.open(make_config(), store=store, bank=bank) as p:
         reports = await learn(p, "ada", 4)
         with anyio.fail_after(10):
-            await p._queue.emptied()
+            await p._parts.queue.emptied()
         counts = await store.counts()
         assert (counts.queued, counts.dead) == (0, 3 - len(await bank_ids(bank)))
     assert set(await bank_ids(bank)) <= set(finished(reports))
@@ -107,7 +112,7 @@ async def test_consolidation_trains_on_the_stores_replay(sqlite_url: str) -> Non
         for user in range(72):
             for i in (1, 2):
                 await p.learn(f"user {user}", people.feedback(user, i))
-        await p._upkeep.drain()
+        await p._parts.upkeep.drain()
         report = await p.consolidate()
     # Both runs' feedback is there: three batches of each of 72 users.
     assert report.groups[0].events == 72 * 3 * 6

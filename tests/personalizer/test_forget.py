@@ -32,7 +32,7 @@ async def test_everything_goes_and_the_receipt_says_so(store_url: str) -> None:
     async with Personalizer.open(make_config(), store=store_url, bank=bank) as p:
         await learn(p, "ada", 5)
         await learn(p, "bob", 5)
-        await p._upkeep.drain()
+        await p._parts.upkeep.drain()
         bobs = await bank_ids(bank, "bob")
         receipt = await p.forget("ada")
         assert receipt.user_key == key("ada")
@@ -46,7 +46,7 @@ async def test_everything_goes_and_the_receipt_says_so(store_url: str) -> None:
         again = await p.forget("ada")
         assert (again.removed.total, again.patterns, again.verified) == (0, 0, True)
         await learn(p, "ada", 2)
-        await p._upkeep.drain()
+        await p._parts.upkeep.drain()
         assert len(await bank_ids(bank, "ada")) == 1
 
 
@@ -68,7 +68,7 @@ async def test_queued_episodes_are_never_delivered(store_url: str) -> None:
         receipt = await p.forget("ada")
         assert receipt.removed == ForgetCounts(1, 2, 3)
         del bank.script["store_patterns"]
-        await p._upkeep.drain()
+        await p._parts.upkeep.drain()
     assert {pattern.user_key for some in bank.received for pattern in some} == {key("bob")}
 
 
@@ -122,7 +122,7 @@ async def test_another_process_delivers_what_was_forgotten_and_forgets_again(
             assert (await one.forget("ada")).verified
             assert await bank_ids(bank, "ada") == []
             gate.set()
-            await other._upkeep.drain()
+            await other._parts.upkeep.drain()
             assert slow.received[0][0].user_key == key("ada")
             # Once when it was asked for, once in vain, and then again by either of them.
             assert slow.calls["forget"] >= 1
@@ -148,8 +148,8 @@ async def test_two_processes_delivering_the_same_do_not_forget_anybody(sqlite_ur
             await one_bank.started["store_patterns"].wait()
             await other_bank.started["store_patterns"].wait()
             gate.set()
-            await one._upkeep.drain()
-            await other._upkeep.drain()
+            await one._parts.upkeep.drain()
+            await other._parts.upkeep.drain()
     assert one_bank.calls["forget"] + other_bank.calls["forget"] == 1
     assert len(await bank_ids(one_bank, "ada")) == 2
     assert len(await bank_ids(one_bank, "bob")) == 2
@@ -234,7 +234,7 @@ async def test_a_failing_bank_leaves_the_stores_part_done_and_is_asked_again() -
     store, bank = ScriptedStore(), ScriptedBank()
     async with Personalizer.open(make_config(), store=store, bank=bank) as p:
         await learn(p, "ada", 3)
-        await p._upkeep.drain()
+        await p._parts.upkeep.drain()
         bank.script["forget"] = failing(times=1)
         with pytest.raises(BankUnavailableError):
             await p.forget("ada")
@@ -269,7 +269,7 @@ async def test_the_users_share_in_skills_is_rebuilt_without_them() -> None:
             for user in range(72):
                 for i in range(2):
                     await p.learn(f"user {user}", people.feedback(user, i))
-            await p._upkeep.drain()
+            await p._parts.upkeep.drain()
             await p.consolidate(criteria)
             (before,) = await bank.skills("default")
             assert key("user 3") in before.user_keys
@@ -310,7 +310,7 @@ async def test_what_a_dead_process_owed_the_bank_is_done_at_the_next_start(
                 make_config(), store=store, bank=bank, clock=time.clock
             ) as p:
                 await learn(p, "ada", 4)
-                await p._upkeep.drain()
+                await p._parts.upkeep.drain()
                 bank.script["forget"] = failing()
                 with pytest.raises(BankUnavailableError):
                     await p.forget("ada")
@@ -346,7 +346,7 @@ async def test_skills_that_lost_a_user_are_rebuilt_at_the_next_start() -> None:
                 for user in range(72):
                     for i in range(2):
                         await p.learn(f"user {user}", people.feedback(user, i))
-                await p._upkeep.drain()
+                await p._parts.upkeep.drain()
                 await p.consolidate(ConsolidationCriteria(max_groups=0))
                 (before,) = await bank.skills("default")
                 bank.script["auto_consolidate"] = failing()
@@ -381,7 +381,7 @@ async def test_a_bank_that_never_forgets_does_not_hold_deliveries_back(
             await store.forget("ada", key("ada"), 0.0)
             async with Personalizer.open(make_config(), store=store, bank=bank) as p:
                 await learn(p, "bob", 3)
-                await p._queue.emptied()
+                await p._parts.queue.emptied()
             assert len(await bank_ids(bank, "bob")) == 2
             assert [duty.key for duty in await store.duties("forget", math.inf)] == [key("ada")]
 
@@ -402,11 +402,11 @@ async def test_one_process_delivers_and_another_takes_over(sqlite_url: str) -> N
                     for _ in range(int(LEASE) - 1):
                         time.advance(1.0)
                         await settle()
-                    await other._upkeep._seek_lead()
-                    assert not other._queue.leads
+                    await other._parts.upkeep.seek_lead()
+                    assert not other._parts.queue.leads
                     assert not second.calls["store_patterns"]
                     time.advance(1.0)
-                    await other._upkeep._seek_lead()
-                    assert other._queue.leads
-                    await other._queue.emptied()
+                    await other._parts.upkeep.seek_lead()
+                    assert other._parts.queue.leads
+                    await other._parts.queue.emptied()
                     assert len(await bank_ids(second)) == 2

@@ -38,7 +38,7 @@ async def test_a_lost_race_is_computed_again_and_leaves_no_phantom() -> None:
     store, bank = ScriptedStore(), ScriptedBank()
     async with Personalizer.open(make_config(), store=store, bank=bank) as p:
         await learn(p, "ada", 2)
-        await p._upkeep.drain()
+        await p._parts.upkeep.drain()
 
         async def somebody_else() -> None:
             found = await store.inner.get("ada")

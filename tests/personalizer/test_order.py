@@ -99,7 +99,7 @@ async def test_hot_adapters_are_bounded_and_the_least_used_goes_first() -> None:
             assert store.calls["get"] == 0
             await p.transform("b", batch(1).x)
             assert store.calls["get"] == 1
-            assert len(p._adapters) == 3
+            assert len(p._parts.adapters) == 3
 
 
 async def test_a_cancelled_caller_leaves_its_place() -> None:
@@ -116,7 +116,7 @@ async def test_a_cancelled_caller_leaves_its_place() -> None:
                 gate.set()
             await learn(p, "ada", 1)
             await learn(p, "bob", 1)
-            assert not p._locks._entries
+            assert not p._parts.locks._entries
     assert store.committed == [("ada", 1), ("ada", 2), ("bob", 1)]
 
 

@@ -30,7 +30,7 @@ async def test_like_brute_force_with_ties(objective: str, user: str, store_url: 
             await p.learn("known", Feedback(VECTORS[i : i + 2], VECTORS[i + 3 : i + 5]))
         context = VECTORS[7]
         y = await p.transform(user, context)
-        adapter = await p._adapters.to_serve(user, context)
+        adapter = await p._parts.adapters.to_serve(user, context)
         prior = POOL.log_prior
         for positions in (np.arange(60), np.array([5, 3, 59, 0, 3]), RNG.permutation(60)[:20]):
             logits = VECTORS[positions] @ y

@@ -19,7 +19,6 @@ class Suite(AdapterStoreConformance):
 
     durable = False
     shared = False
-    patience = 20.0
 
 
 def opener_of(kind: type[MemoryAdapterStore]) -> AdapterOpener:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,6 +101,9 @@ def _by_url(text: str, directory: Path) -> Opener:
 
 def _imported(text: str) -> Callable[..., Any]:
     module, _, name = text.partition(":")
+    # As with `python -m pytest`: a backend is often a module of the directory where it is proved.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
     try:
         function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as exc:

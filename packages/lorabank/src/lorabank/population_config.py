@@ -123,6 +123,7 @@ class PopulationConfig:
         max_rows_per_user: the newest are trained on, so that nobody dominates.
         confidence: of the lower bound that decides what is kept.
         judged_rows: held-out rows that choices are made on, at most; four times as many prove.
+            Fewer where that is more than 33 million rows times items, but not below 128.
         residuals, neighbours, transitions: see there.
     """
 

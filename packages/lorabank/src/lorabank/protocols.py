@@ -22,9 +22,9 @@ Laws that hold for every implementation:
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from lorabank.types.arrays import FloatArray
 from lorabank.types.pattern import Match, Pattern
@@ -33,6 +33,8 @@ from lorabank.types.skill import Consolidation, ConsolidationCriteria, Skill
 from lorabank.types.space import EmbeddingSpace
 from lorabank.types.strategy import Strategy
 from lorabank.types.trials import Trials
+
+T = TypeVar("T")
 
 
 class Capability(enum.Enum):
@@ -52,6 +54,14 @@ class StoreStats:
     patterns: int
     skills: int
     bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The ``k`` nearest that pass ``where``."""
+
+    k: int
+    where: PatternFilter
 
 
 @runtime_checkable
@@ -157,6 +167,32 @@ class TrialSearch(Protocol):
         """The trials of what `search` finds among patterns that have one, in the same order.
 
         Raises: InvalidInputError for k < 0; EmbeddingSpaceError for another dimension.
+        """
+        ...
+
+
+@runtime_checkable
+class JointSearch(Protocol):
+    """What a store may give beside `TrialSearch`: both searches of one question in one go.
+
+    An engine asks for the nearest patterns and for what their trials teach at once. Each search by
+    itself costs a hop to a worker thread and back, and threads that run beside each other wait for
+    the interpreter's lock.
+    """
+
+    async def search_joint(
+        self,
+        namespace: str,
+        vector: FloatArray,
+        wanted: Wanted,
+        trials: Wanted,
+        conclude: Callable[[list[Match], Trials], T],
+    ) -> T:
+        """What ``conclude`` makes of `search` and `search_trials` for the same vector.
+
+        ``conclude`` is called in the thread that searched; what it raises is raised here.
+
+        Raises: as both do.
         """
         ...
 

@@ -24,7 +24,7 @@ Ts = TypeVarTuple("Ts")
 # some 50 us: a twentieth of the work's time in all.
 STRETCH, REST = 1e-3, 1e-5
 # Items between two looks at the clock.
-FEW = 16
+FEW = 4
 
 
 class _Worker(threading.local):

@@ -12,12 +12,11 @@ from heapq import merge
 from itertools import islice
 
 from lorabank.types.pattern import Pattern
-from lorabank.types.query import PatternFilter
+from lorabank.types.query import EVERYTHING, PatternFilter
 from lorabank.types.skill import Skill
 from lorabank.types.space import EmbeddingSpace
 from lorabank_agentic_flow.records import PATTERN, SKILL, Key, Record
 from lorabank_memory.namespace import Namespace
-from lorabank_memory.segment import Rows
 
 _OBJECT_BYTES = 2048  # of a pattern's objects besides its vectors, roughly
 
@@ -50,7 +49,7 @@ class View:
             else:
                 self._take(key, record.value)
         for namespace, batch in new.items():
-            self._tenants[namespace].put(Rows.of(list(batch.values())))
+            self._tenants[namespace].put(list(batch.values()))
         return outdated
 
     def drop(self, versions: Iterable[tuple[Key, str]]) -> None:
@@ -75,7 +74,7 @@ class View:
                 continue
             self._foreign[pattern.namespace][pattern.id] = pattern
             if searchable:
-                self._tenants[pattern.namespace].put(Rows.of([pattern]))
+                self._tenants[pattern.namespace].put([pattern])
 
     def revision(self, key: Key) -> str | None:
         """The held version of a record."""
@@ -110,7 +109,7 @@ class View:
             for name, pattern in sorted(self._foreign_of(namespace).items())
             if (after is None or name > after) and tenant.get(name) is None
         ]
-        own = tenant.after(after, count)
+        own = tenant.those_that_pass(tenant.after(after, count), EVERYTHING)
         return list(islice(merge(own, aside, key=lambda pattern: pattern.id), count))
 
     def skills(self, namespace: str) -> list[Skill]:

@@ -15,7 +15,7 @@ from lorabank_faiss.approximate import Approximate, sample_size
 from lorabank_faiss.catching import append, catch_up, units_by_key
 from lorabank_faiss.contents import Contents
 from lorabank_faiss.pool import transaction
-from lorabank_faiss.reading import state_of
+from lorabank_faiss.reading import blocks, keys_of, state_of
 from lorabank_faiss.threads import single
 
 _log = get_logger("lorabank_faiss")
@@ -56,7 +56,7 @@ class Builder:
                 "SELECT key FROM pattern WHERE namespace = ? AND key <= ?",
                 (state.code, state.changed),
             )
-            keys = np.fromiter((key for (key,) in found), np.int64)
+            keys = keys_of(found)
         _log.info("building an index", namespace=self._name, patterns=len(keys))
         contents = Contents(self._dim)
         with single():
@@ -81,12 +81,13 @@ class Builder:
         key = 0
         while True:
             self._check()
-            rows = self._connection.execute(_ROWS, (code, key, last, _BLOCK)).fetchall()
-            if not rows:
+            found = self._connection.execute(_ROWS, (code, key, last, _BLOCK))
+            for rows in blocks(found):
+                append(contents, rows)
+                key = rows[-1][0]
+            if not len(contents.tail):
                 break
-            append(contents, rows)
-            contents.merge(len(rows))
-            key = rows[-1][0]
+            contents.merge(len(contents.tail))
             self._report(len(contents.rows), count)
         contents.sequence = last
 

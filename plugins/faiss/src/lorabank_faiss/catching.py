@@ -11,10 +11,9 @@ from lorabank.errors import BankRejectedError
 from lorabank.types.arrays import FloatArray, IntArray
 from lorabank_faiss import columns
 from lorabank_faiss.contents import Contents
-from lorabank_faiss.reading import State, by_key
+from lorabank_faiss.reading import State, blocks, by_key, keys_of
 from lorabank_faiss.records import units_of
 
-_BLOCK = 2_000
 _ROWS = (
     f"SELECT key, crc, unit, {columns.SELECTED} FROM pattern "
     f"WHERE namespace = ? AND key > ? AND key <= ? ORDER BY key"
@@ -28,7 +27,7 @@ def catch_up(connection: sqlite3.Connection, contents: Contents, state: State) -
     Raises: BankRejectedError if a stored vector is damaged.
     """
     found = connection.execute(_ROWS, (state.code, contents.sequence, state.changed))
-    while rows := found.fetchmany(_BLOCK):
+    for rows in blocks(found):
         append(contents, rows)
     contents.rows.bury(buried_since(connection, state.code, contents.sequence))
     contents.sequence = state.changed
@@ -37,7 +36,7 @@ def catch_up(connection: sqlite3.Connection, contents: Contents, state: State) -
 def buried_since(connection: sqlite3.Connection, code: int, sequence: int) -> IntArray:
     """Keys that a namespace's tombstones since then name, int64 (n,)."""
     dead = connection.execute(_DEAD, (code, sequence))
-    return np.fromiter((key for (key,) in dead), np.int64)
+    return keys_of(dead)
 
 
 def append(contents: Contents, rows: list[tuple[object, ...]]) -> FloatArray:
@@ -74,11 +73,8 @@ def units_by_key(
     Raises: BankRejectedError if one is damaged; or missing, unless ``strict`` is false.
     """
     wanted = keys.tolist()
-    found = by_key(connection, "crc, unit", wanted)
+    found = by_key(connection, "crc, unit", wanted, strict=strict)
     there = [found[key] for key in wanted if key in found]
-    if strict and len(there) < len(wanted):
-        missing = len(wanted) - len(there)
-        raise BankRejectedError(f"{missing} patterns of the index are not in the database")
     if not there:
         return np.empty((0, dim), np.float32)
     checksums, blobs = zip(*there, strict=True)

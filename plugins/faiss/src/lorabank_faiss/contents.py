@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabank.numerics.products import near_products
 from lorabank.types.arrays import BoolArray, FloatArray, IntArray
 from lorabank.types.query import PatternFilter
 from lorabank_faiss.approximate import Approximate
@@ -126,15 +127,17 @@ class Contents:
         start, vectors = self.merged, self.tail.values
         if not len(vectors):
             return _NOTHING
-        # Not a BLAS product: its threads wait for each other for milliseconds on a busy machine.
         narrow = query.astype(np.float32)
-        rows = np.arange(len(vectors)) if mask is None else np.flatnonzero(mask[start:])
-        if 4 * len(rows) < len(vectors):  # gathering a few rows is cheaper than reading all
-            near = np.einsum("ij,j->i", vectors[rows], narrow)
+        if mask is None:
+            near = near_products(vectors, narrow)
+            rows = np.flatnonzero(near >= cut(near, k))
         else:
-            near = np.einsum("ij,j->i", vectors, narrow)[rows]
-        if len(rows):
-            rows = rows[near >= cut(near, k)]
+            passing = np.flatnonzero(mask[start:])
+            if 4 * len(passing) < len(vectors):  # gathering a few is cheaper than reading all
+                near = near_products(vectors[passing], narrow)
+            else:
+                near = near_products(vectors, narrow)[passing]
+            rows = passing[near >= cut(near, k)]
         return Scored(self.rows.keys.values[start + rows], exact_scores(vectors[rows], query))
 
     def _with_main(

@@ -7,10 +7,10 @@ import time
 from functools import partial
 
 import anyio
-import anyio.to_thread
 
 from lorabank.errors import BankError, BankUnavailableError
 from lorabank.logs import get_logger
+from lorabank.turns import in_worker
 from lorabank_faiss import lease
 from lorabank_faiss.database import Database
 from lorabank_faiss.reading import large_namespaces, with_many_tombstones
@@ -100,7 +100,7 @@ class Maintenance:
         try:
             for name in await self._large():
                 await self._tend(name)
-            await anyio.to_thread.run_sync(self._tender.read_trials, limiter=self._limiter)
+            await in_worker(self._tender.read_trials, limiter=self._limiter)
             await self._prune_exact()
         except StoppedError:
             return
@@ -114,10 +114,10 @@ class Maintenance:
             with self._database.background.snapshot() as connection:
                 return large_namespaces(connection, self._database.settings.flat_limit)
 
-        return await anyio.to_thread.run_sync(read, limiter=self._limiter)
+        return await in_worker(read, limiter=self._limiter)
 
     async def _tend(self, name: str) -> None:
-        if await anyio.to_thread.run_sync(self._tender.tend, name, limiter=self._limiter):
+        if await in_worker(self._tender.tend, name, limiter=self._limiter):
             try:
                 await self._save(name)
             except (BankError, OSError) as exc:
@@ -126,9 +126,7 @@ class Maintenance:
     async def _save(self, name: str) -> None:
         if not await self._lease():
             return
-        code, sequence = await anyio.to_thread.run_sync(
-            self._tender.save, name, limiter=self._limiter
-        )
+        code, sequence = await in_worker(self._tender.save, name, limiter=self._limiter)
         await self._commits.run(partial(Transaction.prune, namespace=code, sequence=sequence))
 
     async def _prune_exact(self) -> None:
@@ -142,7 +140,7 @@ class Maintenance:
             with self._database.background.snapshot() as connection:
                 return with_many_tombstones(connection, limit)
 
-        found = await anyio.to_thread.run_sync(read, limiter=self._limiter)
+        found = await in_worker(read, limiter=self._limiter)
         for code, sequence in found:
             await self._commits.run(partial(Transaction.prune, namespace=code, sequence=sequence))
 
@@ -151,7 +149,7 @@ class Maintenance:
             with self._database.background.snapshot() as connection:
                 return lease.may_ask(connection, self._holder, time.time())
 
-        if not await anyio.to_thread.run_sync(may_ask, limiter=self._limiter):
+        if not await in_worker(may_ask, limiter=self._limiter):
             return False
         now = time.time()
         self._leased = await self._commits.run(lambda tx: lease.acquire(tx, self._holder, now))

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lorabank import codec
-from lorabank.errors import InvalidInputError
+from lorabank.errors import BankRejectedError, InvalidInputError
 from lorabank.protocols import StoreStats
-from lorabank.turns import unhurried
+from lorabank.turns import give_way, unhurried
+from lorabank.types.arrays import IntArray
 from lorabank.types.pattern import Pattern
 from lorabank.types.query import PatternFilter
 from lorabank.types.skill import Skill
 from lorabank_faiss import columns
 
-_PARAMETERS = 500
+_BLOCK = 64  # rows that are read between two turns of the event loop
 _FEW_TOMBSTONES = 1_000
 
 
@@ -54,6 +57,22 @@ def with_many_tombstones(connection: sqlite3.Connection, limit: int) -> list[tup
         (limit, _FEW_TOMBSTONES),
     )
     return [(code, changed) for code, changed in found]
+
+
+def blocks(rows: sqlite3.Cursor) -> Iterator[list[Any]]:
+    """All rows, some at a time.
+
+    SQLite lets go of the interpreter's lock for each row, but for less time than it takes a
+    waiting event loop to wake up; making an array of thousands of rows never does.
+    """
+    while block := rows.fetchmany(_BLOCK):
+        yield block
+        give_way()
+
+
+def keys_of(rows: sqlite3.Cursor) -> IntArray:
+    """The one column of all rows, int64 (n,)."""
+    return np.fromiter((key for block in blocks(rows) for (key,) in block), np.int64)
 
 
 def get(connection: sqlite3.Connection, name: str, ids: Sequence[str]) -> list[Pattern]:
@@ -107,14 +126,21 @@ def stats(connection: sqlite3.Connection, name: str) -> StoreStats:
 
 
 def by_key(
-    connection: sqlite3.Connection, selected: str, keys: Sequence[int]
+    connection: sqlite3.Connection, selected: str, keys: Sequence[int], *, strict: bool = True
 ) -> dict[int, tuple[Any, ...]]:
-    """Columns of ``pattern``, or ``record``, for each key that is there."""
+    """Columns of ``pattern``, or ``record``, by key.
+
+    Raises: BankRejectedError if one is missing, unless ``strict`` is false.
+    """
     found: dict[int, tuple[Any, ...]] = {}
-    for start in range(0, len(keys), _PARAMETERS):
-        some = keys[start : start + _PARAMETERS]
+    for start in range(0, len(keys), _BLOCK):
+        give_way()
+        some = keys[start : start + _BLOCK]
         marks = ", ".join("?" * len(some))
         table = "body" if selected == "record" else "pattern"
         statement = f"SELECT key, {selected} FROM {table} WHERE key IN ({marks})"
         found.update((key, rest) for key, *rest in connection.execute(statement, some))
+    if strict and len(found) < len(keys):
+        missing = len(keys) - len(found)
+        raise BankRejectedError(f"{missing} patterns of the index are not in the database")
     return found

@@ -17,6 +17,9 @@ from lorabank.types.query import EVERYTHING, PatternFilter
 from lorabank_faiss import columns
 from lorabank_faiss.growing import Growing
 
+# Filters whose rows are remembered.
+_REMEMBERED = 8
+
 
 class Selected(NamedTuple):
     """Rows that pass a filter: ``mask`` bool (n,), or None for all of them; ``passed`` of them."""
@@ -35,6 +38,7 @@ class Rows:
         self.alive: Growing[BoolArray] = Growing(np.empty(0, np.bool_))
         self.living = 0
         self.checksum = 0
+        self._selected: dict[PatternFilter, Selected] = {}  # by filters that name no user
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -61,6 +65,7 @@ class Rows:
         self.checksums.append(checksums)
         self.columns.append(values)
         self.alive.append(alive)
+        self._selected = {}
         self.living += int(alive.sum())
         self.checksum += int(checksums[alive].sum())
 
@@ -73,11 +78,25 @@ class Rows:
         rows = np.unique(places[np.isin(self.keys.values[places], keys)])
         rows = rows[self.alive.values[rows]]
         self.alive.values[rows] = False
+        self._selected = {}
         self.living -= len(rows)
         self.checksum -= int(self.checksums.values[rows].sum())
 
     def select(self, where: PatternFilter) -> Selected:
-        """The living rows that pass."""
+        """The living rows that pass; not to be written to. The same questions come again and again.
+
+        Call it while nothing is added or buried.
+        """
+        found = self._selected.get(where)
+        if found is None:
+            found = self._select(where)
+            if where.user_key is None and where.exclude_user_key is None:
+                if len(self._selected) >= _REMEMBERED:
+                    self._selected = {}
+                self._selected[where] = found
+        return found
+
+    def _select(self, where: PatternFilter) -> Selected:
         if where == EVERYTHING:
             mask, passed = self.alive.values, self.living
         else:

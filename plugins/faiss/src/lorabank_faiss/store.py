@@ -14,7 +14,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from lorabank.errors import BankClosedError, InvalidInputError
-from lorabank.protocols import Capability, StoreStats
+from lorabank.protocols import Capability, StoreStats, Wanted
 from lorabank.turns import in_worker
 from lorabank.types.arrays import FloatArray, as_vector
 from lorabank.types.checks import check_count
@@ -119,8 +119,37 @@ class FaissStore:
         if found is None:
             self._maintenance.wake()
             matches = await self.search(namespace, vector, k, where)
-            return Trials.of(match.pattern for match in matches)
+            async with self._using():
+                found = await self._in_thread(partial(_of_patterns, matches))
         return found
+
+    async def search_joint(
+        self,
+        namespace: str,
+        vector: FloatArray,
+        wanted: Wanted,
+        trials: Wanted,
+        conclude: Callable[[list[Match], Trials], T],
+    ) -> T:
+        """See `JointSearch.search_joint`: the one worker thread does all of it."""
+        check_count(wanted.k, "k")
+        check_count(trials.k, "k")
+        query = as_vector(vector, "vector")
+        where = replace(trials.where, has_trial=True)
+
+        def joint() -> tuple[T, bool]:
+            matches = self._search(namespace, query, wanted.k, wanted.where)
+            found = self._trials(namespace, query, trials.k, where)
+            unread = found is None
+            if found is None:
+                found = _of_patterns(self._search(namespace, query, trials.k, where))
+            return conclude(matches, found), unread
+
+        async with self._using():
+            result, unread = await self._in_thread(joint)
+        if unread or self._database.overgrown(namespace):
+            self._maintenance.wake()
+        return result
 
     async def scan(
         self, namespace: str, where: PatternFilter, after: str | None, limit: int
@@ -233,3 +262,7 @@ class FaissStore:
         if self._space is None:
             self._space, self._dim = bound_space(connection)
         check_dim(self._space, self._dim, dim)
+
+
+def _of_patterns(matches: Sequence[Match]) -> Trials:
+    return Trials.of(match.pattern for match in matches)

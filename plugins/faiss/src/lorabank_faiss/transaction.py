@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import Any
 
 from lorabank.errors import EmbeddingSpaceError
+from lorabank.turns import give_way, unhurried
 from lorabank.types.query import PatternFilter
 from lorabank.types.skill import Skill
 from lorabank.types.space import EmbeddingSpace
 from lorabank_faiss import columns
 from lorabank_faiss.records import Batch, Record
 
+_BLOCK = 32
 _INSERT = (
     f"INSERT INTO pattern(key, namespace, id, {columns.STORED}, bytes, crc, unit) "
     f"VALUES (?, ?, ?, {', '.join('?' * len(columns.STORED.split(',')))}, ?, ?, ?)"
@@ -140,7 +143,7 @@ class Transaction:
             "WHERE namespace = ? AND id = ?"
         )
         changed, replaced = [], []
-        for record in records:
+        for record in unhurried(records):
             found = self._execute(stored, (record.body, namespace, record.id)).fetchone()
             if found is None or not found[1]:
                 changed.append(record)
@@ -151,7 +154,7 @@ class Transaction:
     def _remove(self, namespace: int, keys: Sequence[int]) -> None:
         if keys:
             sequence = self._take(1)
-            self._connection.executemany(
+            self._execute_many(
                 "INSERT INTO tombstone(namespace, sequence, key) VALUES (?, ?, ?)",
                 [(namespace, sequence, key) for key in keys],
             )
@@ -175,14 +178,14 @@ class Transaction:
             return
         first = self._take(len(records))
         numbered = list(enumerate(records, first))
-        self._connection.executemany(
+        self._execute_many(
             _INSERT,
             [
                 (key, namespace, record.id, *record.columns, record.bytes, record.crc, record.unit)
                 for key, record in numbered
             ],
         )
-        self._connection.executemany(
+        self._execute_many(
             "INSERT INTO body(key, record) VALUES (?, ?)",
             [(key, record.body) for key, record in numbered],
         )
@@ -197,3 +200,9 @@ class Transaction:
                 namespace,
             ),
         )
+
+    def _execute_many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """In pieces: SQLite takes milliseconds for all, and hardly lets the loop in between."""
+        for start in range(0, len(rows), _BLOCK):
+            give_way()
+            self._connection.executemany(statement, rows[start : start + _BLOCK])

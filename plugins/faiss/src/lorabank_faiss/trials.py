@@ -22,14 +22,13 @@ from lorabank_faiss.catching import append, buried_since
 from lorabank_faiss.contents import Contents, Question
 from lorabank_faiss.growing import Growing
 from lorabank_faiss.pool import transaction
-from lorabank_faiss.reading import State, state_of
+from lorabank_faiss.reading import State, blocks, state_of
 from lorabank_faiss.rwlock import ReadersWriterLock
 
 # What a search reads itself, in changes (few of which are trials) or trials: some milliseconds.
 # The maintenance reads more, and searches do without the table meanwhile.
 _MOST_CHANGES = 4_000
 _MOST_TRIALS = 500
-_BLOCK = 500
 _DEAD = 1_000  # and more dead rows than living ones: read anew
 _ROWS = (
     f"SELECT key, crc, unit, {columns.SELECTED}, record FROM pattern INDEXED BY {{index}} "
@@ -85,7 +84,7 @@ class TrialTable:
         """
         statement = _NEW_ROWS if self.sequence else _ALL_ROWS
         found = connection.execute(statement, (state.code, self.sequence, state.changed))
-        while rows := found.fetchmany(_BLOCK):
+        for rows in blocks(found):
             self._append(rows)
             if check is not None:
                 check()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabank.numerics.products import exact_products
 from lorabank.types.arrays import FloatArray
 
 _DECIMALS = 6
@@ -25,8 +26,7 @@ def unit_vector(vector: FloatArray) -> NDArray[np.float64]:
 
 def exact_scores(units: FloatArray, query: NDArray[np.float64]) -> NDArray[np.float64]:
     """Cosine of each row of ``units`` (n, dim) with the unit vector ``query``, float64 (n,)."""
-    products = np.multiply(units, query)  # float64; each row is summed the same way
-    scores: NDArray[np.float64] = products.sum(axis=1).round(_DECIMALS)
+    scores = exact_products(units, query).round(_DECIMALS)
     return np.minimum(np.maximum(scores, -1.0), 1.0) + 0.0  # no negative zero
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar, cast
 
 import anyio
-import anyio.to_thread
 
+from lorabank.turns import in_worker
 from lorabank_faiss.faults import bank_error, is_busy, primary_code, translated
 from lorabank_faiss.schema import empty_log
 from lorabank_faiss.transaction import Transaction
@@ -159,6 +159,6 @@ class GroupCommit:
         batch = self._waiting[:_MOST_TOGETHER]
         del self._waiting[: len(batch)]
         try:
-            await anyio.to_thread.run_sync(self._writer.commit, batch, limiter=self._limiter)
+            await in_worker(self._writer.commit, batch, limiter=self._limiter)
         finally:  # cancelled before the thread began: the others' jobs go on waiting
             self._waiting[:0] = [job for job in batch if not job.done]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabank.numerics.products import exact_products, near_products
 from lorabank.turns import unhurried
 from lorabank.types.pattern import Match
 from lorabank.types.query import PatternFilter
+from lorabank.types.trials import Trials, TrialWriter
+from lorabank_memory.records import Record, id_of, pattern_of, trial_of
 from lorabank_memory.segment import View, passing
 
 # Scores are rounded to what float32 unit vectors can tell apart, so that equal contexts tie (and
@@ -17,6 +22,7 @@ from lorabank_memory.segment import View, passing
 _DECIMALS = 6
 # More than a float32 product's rounding error: who is this near the k-th is looked at again.
 _MARGIN = 2e-5
+_Candidate: TypeAlias = tuple[Record, float]  # and its exact score
 
 
 def nearest(
@@ -30,29 +36,38 @@ def nearest(
         k: how many; >= 1.
         where: applied before the best are chosen.
     """
-    rows = [np.flatnonzero(passing(view, where)) for view in unhurried(views, 1)]
+    found = _nearest(views, unit, k, where)
+    return [Match(pattern_of(record), score) for record, score in unhurried(found)]
+
+
+def nearest_trials(
+    views: Sequence[View], unit: NDArray[np.float64], k: int, where: PatternFilter
+) -> Trials:
+    """The trials of what `nearest` finds among patterns that have one, in its order."""
+    found = _nearest(views, unit, k, replace(where, has_trial=True))
+    return TrialWriter().write_rows([trial_of(record) for record, _ in unhurried(found)])
+
+
+def _nearest(
+    views: Sequence[View], unit: NDArray[np.float64], k: int, where: PatternFilter
+) -> list[_Candidate]:
+    rows = [np.flatnonzero(passing(view.columns, where)) for view in unhurried(views, 1)]
     searched = unhurried(zip(views, rows, strict=True), 1)
     scores = [_scores(view, found, unit) for view, found in searched]
     if not sum(map(len, rows)):
         return []
     cut = _cut(np.concatenate(scores), k)
-    matches: list[Match] = []
+    candidates: list[_Candidate] = []
     for view, found, score in unhurried(zip(views, rows, scores, strict=True), 1):
-        matches += _exact(view, found[score >= cut], unit)
-    matches.sort(key=lambda match: (-match.score, match.pattern.id))
-    return matches[:k]
+        candidates += _exact(view, found[score >= cut], unit)
+    return sorted(candidates, key=_best_first)[:k]
 
 
 def _scores(view: View, rows: NDArray[np.intp], unit: NDArray[np.float64]) -> NDArray[np.float32]:
-    # Not a BLAS product: its threads wait for each other for milliseconds on a busy machine, and
-    # reading the memory once is the limit anyway.
     narrow = unit.astype(np.float32)
-    scores: NDArray[np.float32]
     if 4 * len(rows) < len(view.unit):  # gathering a few rows is cheaper than reading all
-        scores = np.einsum("ij,j->i", view.unit[rows], narrow)
-    else:
-        scores = np.einsum("ij,j->i", view.unit, narrow)[rows]
-    return scores
+        return near_products(view.unit[rows], narrow)
+    return near_products(view.unit, narrow)[rows]
 
 
 def _cut(scores: NDArray[np.float32], k: int) -> float:
@@ -62,12 +77,14 @@ def _cut(scores: NDArray[np.float32], k: int) -> float:
     return float(np.partition(scores, place)[place]) - _MARGIN
 
 
-def _exact(view: View, rows: NDArray[np.intp], unit: NDArray[np.float64]) -> list[Match]:
+def _exact(view: View, rows: NDArray[np.intp], unit: NDArray[np.float64]) -> list[_Candidate]:
     if not len(rows):
         return []
-    products = np.multiply(view.unit[rows], unit)  # float64; each row is summed the same way
-    scores = np.clip(products.sum(axis=1).round(_DECIMALS), -1.0, 1.0) + 0.0  # no negative zero
-    return [
-        Match(view.patterns[row], score)
-        for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
-    ]
+    exact = exact_products(view.unit[rows], unit).round(_DECIMALS)
+    scores = np.clip(exact, -1.0, 1.0) + 0.0  # no negative zero
+    return list(zip(view.records[rows].tolist(), scores.tolist(), strict=True))
+
+
+def _best_first(candidate: _Candidate) -> tuple[float, str]:
+    record, score = candidate
+    return -score, id_of(record)

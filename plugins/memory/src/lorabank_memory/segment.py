@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from lorabank.types.arrays import BoolArray, FloatArray
 from lorabank.types.pattern import OBJECTIVES, Pattern
 from lorabank.types.query import EVERYTHING, PatternFilter
+from lorabank_memory.records import Record, Records, id_of, pattern_of, records_of
 
 Array = TypeVar("Array", bound=NDArray[Any])
 
@@ -40,34 +42,35 @@ _COLUMNS = np.dtype(
 
 
 class View(NamedTuple):
-    """What a segment held at one moment: ``unit`` float32 (n, dim), ``columns`` (n,)."""
+    """What a segment held once: ``unit`` float32 (n, dim), ``columns`` and ``records`` (n,)."""
 
     unit: FloatArray
     columns: NDArray[np.void]
-    patterns: Sequence[Pattern]
+    records: Records
 
 
 class Rows(NamedTuple):
     """Patterns with distinct ids made ready for a segment, so that adding them can't fail.
 
-    ``unit`` is float32 (n, dim), ``columns`` (n,).
+    ``unit`` is float32 (n, dim), ``columns`` and ``records`` (n,).
     """
 
-    patterns: Sequence[Pattern]
+    ids: Sequence[str]
     unit: FloatArray
     columns: NDArray[np.void]
+    records: Records
 
     @classmethod
-    def of(cls, patterns: Sequence[Pattern], unit: FloatArray | None = None) -> Rows:
-        """Patterns with their unit vectors (if at hand), and what filters read of them."""
-        if unit is None:
-            unit = unit_vectors(np.stack([pattern.context for pattern in patterns]))
-        return cls(patterns, unit, np.array([_columns_of(p) for p in patterns], _COLUMNS))
+    def of(cls, patterns: Sequence[Pattern]) -> Rows:
+        """Patterns with their unit vectors, and what filters read of them."""
+        unit = unit_vectors(np.stack([pattern.context for pattern in patterns]))
+        columns = np.array([_columns_of(pattern) for pattern in patterns], _COLUMNS)
+        return cls([p.id for p in patterns], unit, columns, records_of(patterns, len(patterns)))
 
     def cut(self, start: int, stop: int) -> Rows:
         """The rows start..stop-1."""
         part = slice(start, stop)
-        return Rows(self.patterns[part], self.unit[part], self.columns[part])
+        return Rows(self.ids[part], self.unit[part], self.columns[part], self.records[part])
 
 
 class Segment:
@@ -76,11 +79,11 @@ class Segment:
     def __init__(self, dim: int) -> None:
         self._unit: FloatArray = np.empty((_FIRST_CAPACITY, dim), np.float32)
         self._columns = np.empty(_FIRST_CAPACITY, _COLUMNS)
-        self._patterns: list[Pattern] = []
+        self._records: Records = np.empty(_FIRST_CAPACITY, np.object_)
         self._rows: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return len(self._patterns)
+        return len(self._rows)
 
     @property
     def nbytes(self) -> int:
@@ -90,45 +93,57 @@ class Segment:
 
     def get(self, pattern_id: str) -> Pattern:
         """The pattern of this id, which must be here."""
-        return self._patterns[self._rows[pattern_id]]
+        return pattern_of(self._records[self._rows[pattern_id]])
 
-    def extend(self, rows: Rows | View) -> None:
+    def those_that_pass(self, ids: Iterable[str], where: PatternFilter) -> list[str]:
+        """Those of these ids, all of them here, whose pattern passes."""
+        ids = list(ids)
+        rows = [self._rows[pattern_id] for pattern_id in ids]
+        return list(compress(ids, passing(self._columns[rows], where).tolist()))
+
+    def extend(self, rows: Rows) -> None:
         """Add rows at the end; they must fit."""
-        start, count = len(self), len(self) + len(rows.unit)
+        start, count = len(self), len(self) + len(rows.ids)
         if count > len(self._unit):
             capacity = min(max(2 * len(self._unit), count), CAPACITY)
             self._unit = _grown(self._unit, capacity)
             self._columns = _grown(self._columns, capacity)
+            self._records = _grown(self._records, capacity)
         self._unit[start:count] = rows.unit
         self._columns[start:count] = rows.columns
-        self._patterns += rows.patterns
-        self._rows.update(zip([p.id for p in rows.patterns], range(start, count), strict=True))
+        self._records[start:count] = rows.records
+        self._rows.update(zip(rows.ids, range(start, count), strict=True))
 
     def view(self) -> View:
         """The rows of this moment; costs no copy."""
         count = len(self)
-        return View(self._unit[:count], self._columns[:count], self._patterns)
+        return View(self._unit[:count], self._columns[:count], self._records[:count])
+
+    def rows(self) -> Rows:
+        """All of them, for another segment."""
+        view = self.view()
+        return Rows([id_of(record) for record in view.records], *view)
 
     def copy(self) -> Segment:
         """The same rows; from here on the two change apart."""
         twin = Segment(self._unit.shape[1])
         twin._unit, twin._columns = self._unit.copy(), self._columns.copy()
-        twin._patterns, twin._rows = self._patterns.copy(), self._rows.copy()
+        twin._records, twin._rows = self._records.copy(), self._rows.copy()
         return twin
 
     def remove(self, pattern_id: str) -> None:
         """Drop a row, which must be here: the last row takes its place. Views break."""
-        row, last = self._rows.pop(pattern_id), len(self) - 1
-        moved = self._patterns.pop()
+        last = len(self) - 1
+        row = self._rows.pop(pattern_id)
         if row != last:
+            moved: Record = self._records[last]
             self._unit[row], self._columns[row] = self._unit[last], self._columns[last]
-            self._patterns[row], self._rows[moved.id] = moved, row
-        self._unit[last] = 0  # nothing of a deleted context stays behind
+            self._records[row], self._rows[id_of(moved)] = moved, row
+        self._unit[last], self._records[last] = 0, None  # nothing of what is deleted stays behind
 
 
-def passing(view: View, where: PatternFilter) -> BoolArray:
-    """Which rows pass the filter, bool (n,): `PatternFilter.matches`, vectorised."""
-    columns = view.columns
+def passing(columns: NDArray[np.void], where: PatternFilter) -> BoolArray:
+    """Which rows (n,) pass the filter, bool (n,): `PatternFilter.matches`, vectorised."""
     mask = np.ones(len(columns), np.bool_)
     if where == EVERYTHING:
         return mask
@@ -146,11 +161,11 @@ def unit_vector(vector: FloatArray) -> NDArray[np.float64]:
 
 def unit_vectors(vectors: FloatArray) -> FloatArray:
     """Rows at length one, float32 (n, dim); zero rows stay zero."""
-    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    wide = vectors.astype(np.float64)
+    norms = np.sqrt(np.matmul(wide[:, None, :], wide[:, :, None])[:, 0])
     norms[norms == 0] = 1.0
-    unit = np.empty_like(vectors)
-    np.divide(vectors, norms[:, None], unit, dtype=np.float64, casting="same_kind")
-    return unit
+    wide /= norms
+    return wide.astype(np.float32)
 
 
 def _tests(columns: NDArray[np.void], where: PatternFilter) -> Iterable[BoolArray]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -11,20 +12,24 @@ import numpy as np
 from lorabank.errors import BankClosedError, EmbeddingSpaceError, InvalidInputError
 from lorabank.protocols import Capability, StoreStats
 from lorabank.turns import in_worker
-from lorabank.types.arrays import FloatArray, as_vector, check_finite
+from lorabank.types.arrays import Float64Array, FloatArray, as_vector, check_finite
 from lorabank.types.checks import check_count
 from lorabank.types.pattern import Match, Pattern
 from lorabank.types.query import PatternFilter
 from lorabank.types.skill import Skill
 from lorabank.types.space import EmbeddingSpace
+from lorabank.types.trials import Trials
 from lorabank_memory.namespace import Namespace
-from lorabank_memory.search import nearest
-from lorabank_memory.segment import Rows, unit_vector, unit_vectors
+from lorabank_memory.search import nearest, nearest_trials
+from lorabank_memory.segment import View, unit_vector
 
 # Searching this many numbers (2048 x 512) takes about a millisecond; more goes to a thread.
 _INLINE_NUMBERS = 1 << 20
 _INLINE_ROWS = 1 << 14
-_SCAN_BLOCK = 512
+_INLINE_MOST = 64  # patterns to be made of what is found, each up to 20 us with a trial's arms
+_SCAN_BLOCK = 128
+
+T = TypeVar("T")
 
 
 class MemoryStore:
@@ -43,8 +48,8 @@ class MemoryStore:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Deletion only: nothing is durable or shared."""
-        return frozenset({Capability.DELETE, Capability.DELETE_SKILL})
+        """All but `DURABLE` and `SHARED`."""
+        return frozenset({Capability.DELETE, Capability.DELETE_SKILL, Capability.TRIALS})
 
     @property
     def space(self) -> EmbeddingSpace | None:
@@ -62,9 +67,9 @@ class MemoryStore:
     async def put_many(self, patterns: Sequence[Pattern]) -> None:
         """See `PatternStore.put_many`. Of several with one id the last counts."""
         await self._enter()
-        for namespace, rows in self._prepare(patterns).items():
-            self._namespaces.setdefault(namespace, Namespace()).put(rows)
-            self._dim = rows.unit.shape[1]
+        for namespace, some in self._checked(patterns).items():
+            self._namespaces.setdefault(namespace, Namespace()).put(some)
+            self._dim = some[0].dim
 
     async def get(self, namespace: str, ids: Sequence[str]) -> list[Pattern]:
         """See `PatternStore.get`."""
@@ -77,19 +82,37 @@ class MemoryStore:
         self, namespace: str, vector: FloatArray, k: int, where: PatternFilter
     ) -> list[Match]:
         """See `PatternStore.search`. Scores are rounded to 6 decimals, so that ties are ties."""
+        return await self._searched(nearest, namespace, vector, k, where) or []
+
+    async def search_trials(
+        self, namespace: str, vector: FloatArray, k: int, where: PatternFilter
+    ) -> Trials:
+        """See `TrialSearch.search_trials`."""
+        found = await self._searched(nearest_trials, namespace, vector, k, where)
+        return Trials.of(()) if found is None else found
+
+    async def _searched(
+        self,
+        look: Callable[[Sequence[View], Float64Array, int, PatternFilter], T],
+        namespace: str,
+        vector: FloatArray,
+        k: int,
+        where: PatternFilter,
+    ) -> T | None:
         check_count(k, "k")
         query = as_vector(vector, "vector")
         await self._enter()
         self._check_dim(len(query))
         patterns = self._namespace(namespace)
         if not k or not len(patterns):
-            return []
+            return None
         unit = unit_vector(query)
-        if len(patterns) <= _INLINE_ROWS and len(patterns) * len(query) <= _INLINE_NUMBERS:
-            return nearest(patterns.views(), unit, k, where)
+        size, most = len(patterns), min(k, len(patterns))
+        if size * len(query) <= _INLINE_NUMBERS and size <= _INLINE_ROWS and most <= _INLINE_MOST:
+            return look(patterns.views(), unit, k, where)
         # Not abandoned on cancellation: the views are only kept for the length of the block.
         with patterns.reading() as views:
-            return await in_worker(nearest, views, unit, k, where, limiter=self._limiter)
+            return await in_worker(look, views, unit, k, where, limiter=self._limiter)
 
     async def scan(
         self, namespace: str, where: PatternFilter, after: str | None, limit: int
@@ -99,11 +122,12 @@ class MemoryStore:
         page: list[Pattern] = []
         await self._enter()
         while len(page) < limit:
-            block = list(self._namespace(namespace).after(after, _SCAN_BLOCK))
-            page += [pattern for pattern in block if where.matches(pattern)]
+            patterns = self._namespace(namespace)
+            block = patterns.after(after, _SCAN_BLOCK)
+            page += patterns.those_that_pass(block, where)
             if len(block) < _SCAN_BLOCK:
                 break
-            after = block[-1].id
+            after = block[-1]
             await self._enter()
         return page[:limit]
 
@@ -166,29 +190,20 @@ class MemoryStore:
             held = self._space or f"vectors of dimension {self._dim}"
             raise EmbeddingSpaceError(f"the store holds {held}, not dimension {dim}")
 
-    def _prepare(self, patterns: Sequence[Pattern]) -> dict[str, Rows]:
-        """Check all of them before anything is changed."""
-        last: dict[str, dict[str, int]] = {}
+    def _checked(self, patterns: Sequence[Pattern]) -> dict[str, list[Pattern]]:
+        """By namespace, of equal ids the last. All are checked before anything is changed."""
+        found: dict[str, dict[str, Pattern]] = {}
         dim = self._dim
-        for number, pattern in enumerate(patterns):
+        for pattern in patterns:
             if not isinstance(pattern, Pattern):
                 raise InvalidInputError("patterns", pattern, "Pattern objects")
-            if pattern.dim != dim:
+            if len(pattern.context) != dim:
                 self._check_dim(pattern.dim)
                 if dim is not None:
                     raise EmbeddingSpaceError(f"patterns of dimension {dim} and {pattern.dim}")
                 dim = pattern.dim
-            last.setdefault(pattern.namespace, {})[pattern.id] = number
-        if not patterns:
-            return {}
-        contexts = np.concatenate([pattern.context for pattern in patterns])
-        check_finite(contexts, "pattern.context")  # they may have been written to since
-        unit = unit_vectors(contexts.reshape(len(patterns), -1))
-        rows = {}
-        for namespace, numbers in last.items():
-            chosen = list(numbers.values())
-            if len(chosen) == len(patterns):
-                rows[namespace] = Rows.of(patterns, unit)
-            else:
-                rows[namespace] = Rows.of([patterns[i] for i in chosen], unit[chosen])
-        return rows
+            found.setdefault(pattern.namespace, {})[pattern.id] = pattern
+        if patterns:
+            contexts = np.concatenate([pattern.context for pattern in patterns])
+            check_finite(contexts, "pattern.context")  # they may have been written to since
+        return {namespace: list(some.values()) for namespace, some in found.items()}

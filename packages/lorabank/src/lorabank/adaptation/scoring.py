@@ -26,8 +26,13 @@ def outcome_of(loss: float, reference_loss: float, policy: SuccessConfig) -> Out
 
 
 def trial_outcome(trial: Trial, batch: Batch, scale: float, reference_loss: float) -> TrialOutcome:
-    """Every arm's loss on the same batch."""
-    losses = [batch.loss(Matrices(arm.weights.A, arm.weights.B, scale)) for arm in trial.arms]
+    """Every arm's loss on the same batch; of arms that went the same way computed once."""
+    known: dict[int, float] = {}
+    for arm in trial.arms:
+        A, B = arm.weights.A, arm.weights.B
+        if id(A) not in known:
+            known[id(A)] = batch.loss(Matrices(A, B, scale))
+    losses = [known[id(arm.weights.A)] for arm in trial.arms]
     by_name = {arm.parameter: loss for arm, loss in zip(trial.arms, losses, strict=True)}
     return TrialOutcome(
         default_loss=by_name["default"],

@@ -12,7 +12,7 @@ from lorabank.adaptation.least_squares import solve
 from lorabank.adaptation.mixing import Mixing, MixtureReport, carried, mix
 from lorabank.adaptation.preparation import prepare_contrastive, prepare_mse
 from lorabank.adaptation.scoring import critique_of, outcome_of, trial_outcome
-from lorabank.adaptation.trials import continue_trial
+from lorabank.adaptation.trials import Shadows, continue_trial
 from lorabank.adapter import Adapter
 from lorabank.config import EngineConfig
 from lorabank.errors import InvalidInputError
@@ -135,7 +135,9 @@ def adapt(
     finished = _finish(adapter, batch, descent.loss_before, identity_loss, config)
     trial = None
     if decision.observed and config.solver == "sgd":
-        trial = continue_trial(adapter, batch, config.defaults, config.trials, rng, pull)
+        shadows = Shadows(batch, pull)
+        shadows.served(here, decision.hyperparameters, descent)
+        trial = continue_trial(adapter, shadows, config.defaults, config.trials, rng)
     loss_after = batch.loss(descent.matrices)
     weights = _checked(descent.matrices, batch, loss_after)
     moved = False

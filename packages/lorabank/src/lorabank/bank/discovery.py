@@ -77,7 +77,7 @@ def find_backend(scheme: str) -> Backend:
 
 def _entry_point(scheme: str) -> EntryPoint:
     # One distribution may be on the path twice (an editable and a built copy): the first counts.
-    points = {_distribution(p): p for p in reversed(entry_points(group=GROUP, name=scheme))}
+    points = {_distribution(p): p for p in reversed([*entry_points(group=GROUP, name=scheme)])}
     if not points:
         raise UnknownBackendError(_unknown(scheme))
     if len(points) > 1:

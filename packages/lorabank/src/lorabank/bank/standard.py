@@ -5,13 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import anyio
 
 from lorabank.bank.asking import Together
 from lorabank.errors import EmbeddingSpaceError, InvalidInputError
 from lorabank.hints import render_strategy
-from lorabank.protocols import Capability, Embedder, PatternStore, StoreStats, TrialSearch
+from lorabank.protocols import (
+    Capability,
+    Embedder,
+    JointSearch,
+    PatternStore,
+    StoreStats,
+    TrialSearch,
+    Wanted,
+)
 from lorabank.skills import consolidate, inherit_priors, superseded
 from lorabank.strategy import EVIDENCE_LIMIT, evidence_filter, learn
 from lorabank.turns import in_worker
@@ -62,6 +71,11 @@ class StandardBank:
         return self._store
 
     @property
+    def answers_at_once(self) -> bool:
+        """Whether `learn_strategy` finds the patterns on its way, so that nobody need ask again."""
+        return isinstance(self._store, JointSearch)
+
+    @property
     def generation(self) -> int:
         """See `ReasoningBank.generation`. Counts what went through this object."""
         return self._generation
@@ -95,8 +109,9 @@ class StandardBank:
         conditions on the outcome and the asker's own trials left out. Name an objective in the
         filter: effects of different objectives should not be mixed.
         """
-        # An engine asks for the patterns of the same query at the same time: one search for both,
-        # while this looks for the evidence.
+        # An engine asks for the patterns of the same query at the same time: one search for both.
+        if isinstance(self._store, JointSearch):
+            return await self._learned(self._store, query)
         joined = self._together.joined(query)
         if joined is None:
             matches = await self._together.ask(query, lambda: self._found(query))
@@ -191,6 +206,15 @@ class StandardBank:
     async def _found(self, query: Query) -> list[Match]:
         vector = await self._vector(query)
         return await self._store.search(query.namespace, vector, query.k, query.where)
+
+    async def _learned(self, store: JointSearch, query: Query) -> Strategy:
+        """Search and statistics, some milliseconds, in one worker thread."""
+        vector = await self._vector(query)
+        trials = Wanted(EVIDENCE_LIMIT, evidence_filter(query.where, query.asker))
+        conclude = partial(_advise, query=query)
+        return await store.search_joint(
+            query.namespace, vector, Wanted(query.k, query.where), trials, conclude
+        )
 
     async def _evidence(self, query: Query) -> Trials:
         vector = await self._vector(query)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import anyio
 from anyio.abc import TaskGroup
 
+from lorabank.bank import StandardBank
 from lorabank.breaker import CircuitBreaker
 from lorabank.cache import TtlCache
 from lorabank.clock import Clock
@@ -144,7 +145,7 @@ class Inquiry:
             flight.done.set()
 
     async def _ask_both(self, query: Query) -> tuple[tuple[Match, ...] | None, Strategy | None]:
-        """Both halves in parallel; each failure is its own."""
+        """Both halves; each failure is its own."""
         answers: dict[str, object] = {}
 
         async def ask(name: str, question: Callable[[Query], Awaitable[object]]) -> None:
@@ -153,10 +154,18 @@ class Inquiry:
             except Exception as exc:  # noqa: BLE001 - whatever a bank raises, updates go on
                 log.warning("bank query failed", half=name, error=repr(exc))
 
+        bank = self._bank
         with anyio.move_on_after(self._config.deadline):
-            async with anyio.create_task_group() as group:
-                group.start_soon(ask, "patterns", self._bank.retrieve_patterns)
-                await ask("strategy", self._bank.learn_strategy)
+            if type(bank) is StandardBank and bank.answers_at_once:
+                await ask("strategy", bank.learn_strategy)
+                strategy = answers.get("strategy")
+                if isinstance(strategy, Strategy):  # of our own making: nothing to look through
+                    return strategy.patterns, strategy
+                await ask("patterns", bank.retrieve_patterns)
+            else:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(ask, "patterns", bank.retrieve_patterns)
+                    await ask("strategy", bank.learn_strategy)
         return as_matches(answers.get("patterns")), _as_strategy(answers.get("strategy"))
 
 

@@ -110,7 +110,7 @@ class BoundExperts:
         places = [k for k, expert in enumerate(self.experts) if expert.neighbour_weight]
         if table is None or not places:
             return
-        near = np.log1p(table.scores(recent, candidates))
+        near = table.log_scores(recent, candidates)
         for k in places:
             logits[k] += np.float32(self.experts[k].neighbour_weight) * near
 

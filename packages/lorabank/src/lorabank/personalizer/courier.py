@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import math
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import anyio
 
@@ -32,6 +33,7 @@ class StoreQueue:
 
     Attributes:
         leads: whether this process delivers. Call `notify` when it changes.
+        delivered_count: episodes given to the bank by this process; given again, one counts again.
     """
 
     def __init__(self, store: AdapterStore, forget_again: ForgetAgain, clock: Clock) -> None:
@@ -41,6 +43,7 @@ class StoreQueue:
         self._first: list[QueuedEpisode] = []
         self.sending = anyio.Lock()
         self.leads = False
+        self.delivered_count = 0
         self._refused: set[Duty] = set()  # by the bank, for good
         self._changed = anyio.Event()
 
@@ -70,17 +73,24 @@ class StoreQueue:
 
     async def first(self, limit: int) -> Sequence[Pattern]:
         """See `EpisodeQueue.first`."""
-        await self._forget_owed()
+        await self._forget(await self._owed(self._clock.wall()))
         self._first = await self._store.queued(limit)
         if not self._first:
             self.notify()
+        # Who was forgotten and has come back: once more before, as afterwards it would take all.
+        back = _users(self._first)
+        await self._forget(duty for duty in await self._owed(math.inf) if duty.key in back)
         return [episode.pattern for episode in self._first]
 
     async def delivered(self, count: int) -> None:
         """See `EpisodeQueue.delivered`."""
         done, self._first = self._first[:count], self._first[count:]
+        self.delivered_count += len(done)  # before they are off the queue, for `Personalizer.stats`
         await self._settle(done, None)
-        await self._forget_owed()
+        # Whose episodes are still on their way stays owed, should this process die behind them.
+        later = _users(self._first)
+        owed = await self._owed(self._clock.wall())
+        await self._forget(duty for duty in owed if duty.key not in later)
 
     async def bury(self, reason: str) -> None:
         """See `EpisodeQueue.bury`."""
@@ -92,14 +102,14 @@ class StoreQueue:
         self.notify()
 
     async def _has_work(self) -> bool:
-        return bool(await self._store.queued(1) or await self._owed())
+        return bool(await self._store.queued(1) or await self._owed(self._clock.wall()))
 
-    async def _owed(self) -> list[Duty]:
-        duties = await self._store.duties("forget", self._clock.wall())
+    async def _owed(self, now: float) -> list[Duty]:
+        duties = await self._store.duties("forget", now)
         return [duty for duty in duties if duty not in self._refused]
 
-    async def _forget_owed(self) -> None:
-        for duty in await self._owed():
+    async def _forget(self, duties: Iterable[Duty]) -> None:
+        for duty in duties:
             try:
                 await self._forget_again(duty.key)
             except PASSED_ON:
@@ -110,3 +120,7 @@ class StoreQueue:
             else:
                 await self._store.discharge(duty)
             self.notify()
+
+
+def _users(episodes: Sequence[QueuedEpisode]) -> set[str]:
+    return {episode.pattern.user_key for episode in episodes}

@@ -3,72 +3,69 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
-import numpy as np
 
 from lorabank.clock import Clock
-from lorabank.engine import LoRAPersonalizationEngine
+from lorabank.config import EngineConfig
 from lorabank.errors import BankUnavailableError
 from lorabank.personalizer.adapters import Adapters
+from lorabank.personalizer.bank_part import BankPart
 from lorabank.personalizer.courier import StoreQueue
+from lorabank.personalizer.locks import KeyedLocks
 from lorabank.personalizer.receipt import ForgetReceipt
-from lorabank.stores import AdapterStore
+from lorabank.stores import AdapterStore, ForgetCounts
+from lorabank.types.checks import check_text
 from lorabank.types.identifiers import user_key
-from lorabank.types.query import PatternFilter, Query
-from lorabank.waiting import within
-
-
-async def is_gone_from_bank(engine: LoRAPersonalizationEngine, key: str) -> bool:
-    """Whether a search among this user's patterns finds none, and no skill names the user."""
-    bank = engine.bank
-    if bank is None:
-        return True
-    namespace, deadline = engine.config.namespace, engine.config.query.deadline
-    query = Query(
-        namespace=namespace,
-        context=np.ones(engine.config.space.dim, np.float32),
-        k=1,
-        where=PatternFilter(user_key=key),
-    )
-    found = await within(deadline, "retrieve_patterns", bank.retrieve_patterns, query)
-    skills = await within(deadline, "skills", bank.skills, namespace)
-    return not found and not any(key in skill.user_keys for skill in skills)
 
 
 class Forgetter:
-    """Forgets users whose turn it is: hold the user's lock meanwhile.
+    """Forgets users, each in its turn.
 
     Args:
-        engine: with the bank.
+        config: makes the user's key.
         store: forgets first, so that nothing more is delivered.
+        bank: forgets then.
         adapters: what is hot is dropped.
         queue: its deliveries are kept from crossing.
+        locks: one per user.
         clock: tells since when.
-        rebuild: called when skills went, or the population is to be made again.
+        rebuild: called when the population is to be made again.
+        alone: whether no other process delivers.
     """
 
     def __init__(
         self,
-        engine: LoRAPersonalizationEngine,
+        config: EngineConfig,
         store: AdapterStore,
+        bank: BankPart,
         adapters: Adapters,
         queue: StoreQueue,
+        locks: KeyedLocks,
         clock: Clock,
         rebuild: Callable[[], None],
+        alone: Callable[[], Awaitable[bool]],
     ) -> None:
-        self._engine = engine
+        self._config = config
         self._store = store
+        self._bank = bank
         self._adapters = adapters
         self._queue = queue
+        self._locks = locks
         self._clock = clock
         self._rebuild = rebuild
+        self._alone = alone
 
     async def forget(self, user_id: str) -> ForgetReceipt:
         """See `Personalizer.forget`."""
-        key = user_key(user_id, self._engine.config.user_key_secret)
+        check_text(user_id, "user_id")
+        async with self._locks.hold(user_id):
+            return await self._forget(user_id)
+
+    async def _forget(self, user_id: str) -> ForgetReceipt:
+        key = user_key(user_id, self._config.user_key_secret)
         try:
             removed = await self._store.forget(user_id, key, self._clock.wall())
             # As owed now: if somebody delivers the user's episodes meanwhile, it is owed anew.
@@ -78,53 +75,29 @@ class Forgetter:
             self._adapters.drop(user_id)
             self._queue.notify()
         async with self._no_delivery():
-            patterns, skills = await self._forget_in_bank(user_id, key)
+            patterns, skills = await self._bank.forget(user_id, key)
             if removed.populations:
                 self._rebuild()
             remaining = await self._store.remains(user_id, key)
-            gone = await is_gone_from_bank(self._engine, key)
-        if patterns is not None and gone:
-            for duty in owed:
-                await self._store.discharge(duty)
+            gone = await self._bank.is_gone(key)
+            if patterns is not None and gone and await self._is_uncrossed(removed):
+                for duty in owed:
+                    await self._store.discharge(duty)
         verified = remaining.total == 0 and gone
         return ForgetReceipt(key, removed, patterns, skills, remaining, verified)
 
-    async def forget_again(self, key: str) -> None:
-        """The bank's part of a forgetting that was cut off, or that a delivery crossed."""
-        await self._forget_in_bank(None, key)
+    async def _is_uncrossed(self, removed: ForgetCounts) -> bool:
+        """Whether nothing of the user is on its way to the bank.
 
-    async def _forget_in_bank(
-        self, user_id: str | None, key: str
-    ) -> tuple[int | None, tuple[str, ...]]:
-        """Remove a user's patterns and the skills that the user is in.
-
-        Returns how many patterns went and which skills; (None, ()) without a bank.
-
-        Raises:
-            BankError: the bank failed.
+        What is waits in the store until it has arrived. Another process may have read that before,
+        give it to the bank later, and be killed before it says so: then only what is owed tells.
         """
-        bank = self._engine.bank
-        if bank is None:
-            return None, ()
-        config = self._engine.config
-        namespace, deadline = config.namespace, config.query.deadline
-        skills = await within(deadline, "skills", bank.skills, namespace)
-        mine = tuple(skill.id for skill in skills if key in skill.user_keys)
-        if mine:
-            # Before they go: whoever dies now leaves a note that they are to be made again.
-            await self._store.owe("rebuild", "")
-        if user_id is None:
-            count = await within(deadline, "forget", bank.forget, namespace, key)
-        else:
-            count = await self._engine.forget(user_id)
-        if mine:
-            self._rebuild()
-        return count, mine
+        return not removed.episodes or await self._alone()
 
     @asynccontextmanager
     async def _no_delivery(self) -> AsyncIterator[None]:
         """Wait for the delivery under way, and keep the next one from beginning."""
-        patience = self._engine.config.outbox.deadline
+        patience = self._config.outbox.deadline
         async with AsyncExitStack() as turn:
             try:
                 with anyio.fail_after(patience):

@@ -9,13 +9,14 @@ import anyio
 from lorabank.adapter import Adapter
 from lorabank.clock import Clock
 from lorabank.engine import LoRAPersonalizationEngine, UpdateReport
-from lorabank.errors import StoreUnavailableError, VersionConflictError
+from lorabank.errors import InvalidInputError, StoreUnavailableError, VersionConflictError
 from lorabank.logs import get_logger
 from lorabank.personalizer.adapters import Adapters
 from lorabank.personalizer.hot import Hot
 from lorabank.personalizer.locks import KeyedLocks, Turns
 from lorabank.personalizer.populations import Populations
 from lorabank.stores import AdapterStore, Change, Experience
+from lorabank.types.checks import check_text
 from lorabank.types.feedback import Feedback
 from lorabank.types.identifiers import user_key
 from lorabank.types.pattern import Pattern
@@ -63,6 +64,9 @@ class Learner:
 
     async def learn(self, user_id: str, feedback: Feedback) -> UpdateReport:
         """See `Personalizer.learn`."""
+        check_text(user_id, "user_id")
+        if not isinstance(feedback, Feedback):
+            raise InvalidInputError("feedback", feedback, "a Feedback")
         deadline = anyio.current_time() + self._patience
         await self._take_turn(user_id)
         try:
@@ -110,6 +114,7 @@ class Learner:
         key = user_key(user_id, self._engine.config.user_key_secret)
 
         async def commit(updated: Adapter, finished: Pattern | None) -> None:
+            await self._adapters.make_room(updated.rank)
             updated, lease = self._adapters.settled(updated)
             revision = await self._store.commit(
                 Change(

@@ -5,58 +5,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from itertools import chain
-from typing import TypeVar, TypeVarTuple
 
-import anyio
-import anyio.to_thread
-import numpy as np
 from numpy.typing import ArrayLike
 
-from lorabank.adapter import Adapter
-from lorabank.background import background
 from lorabank.clock import Clock
 from lorabank.config import MEBIBYTE, EngineConfig
 from lorabank.consolidation import ConsolidationReport, Progress
-from lorabank.engine import EngineStats, LoRAPersonalizationEngine, UpdateReport
-from lorabank.errors import (
-    InvalidInputError,
-)
-from lorabank.experts import ExpertWeights, mixed_transform, trust
-from lorabank.logs import get_logger
-from lorabank.personalizer.adapters import Adapters
-from lorabank.personalizer.courier import StoreQueue
-from lorabank.personalizer.forgetting import Forgetter
-from lorabank.personalizer.learner import Learner
-from lorabank.personalizer.locks import KeyedLocks
-from lorabank.personalizer.many import ManyUpdates, ManyUsers
-from lorabank.personalizer.populations import Populations
-from lorabank.personalizer.ranking import Ranked, as_recent, rank_candidates, rank_mixed
+from lorabank.engine import EngineStats, UpdateReport
+from lorabank.experts import ExpertWeights
+from lorabank.personalizer.limits import Limits
+from lorabank.personalizer.many import ManyUpdates
+from lorabank.personalizer.ranking import Ranked
 from lorabank.personalizer.receipt import ForgetReceipt
 from lorabank.personalizer.selection import Selection
-from lorabank.personalizer.upkeep import Upkeep
+from lorabank.personalizer.wiring import Parts, opened
 from lorabank.population.recorder import OnPopulationProgress
 from lorabank.protocols import ReasoningBank
-from lorabank.stores import AdapterStore, StoreCounts, open_adapter_store
-from lorabank.types.arrays import (
-    FloatArray,
-    as_array,
-    as_matrix,
-    as_vector,
-    check_out,
-    read_only,
-)
-from lorabank.types.checks import check_count, check_number, check_positive, check_text
+from lorabank.stores import AdapterStore, StoreCounts
+from lorabank.types.arrays import FloatArray
 from lorabank.types.feedback import Feedback
 from lorabank.types.items import ItemPool
 from lorabank.types.skill import ConsolidationCriteria
-
-log = get_logger(__name__)
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
-# Numbers that are looked at (or multiplied with) in well under the 5 ms for which the event loop
-# may be held up.
-INLINE_NUMBERS = 1 << 20
 
 
 class Personalizer:
@@ -66,58 +35,8 @@ class Personalizer:
     `learn` returns, the new adapter and its finished episode are in the store, together.
     """
 
-    def __init__(
-        self,
-        engine: LoRAPersonalizationEngine,
-        store: AdapterStore,
-        items: ItemPool | None,
-        clock: Clock,
-        *,
-        hot_adapters: int,
-        hot_bytes: int,
-        fresh_for: float,
-        concurrency: int,
-        patience: float,
-    ) -> None:
-        check_count(hot_adapters, "hot_adapters", low=1)
-        check_count(hot_bytes, "hot_bytes", low=1)
-        check_number(fresh_for, "fresh_for", low=0.0)
-        check_count(concurrency, "concurrency", low=1)
-        check_positive(patience, "patience")
-        self._engine = engine
-        self._store = store
-        self._items = items
-        self._clock = clock
-        self._locks = KeyedLocks()
-        self._adapters = Adapters(
-            engine,
-            store,
-            clock,
-            capacity=hot_adapters,
-            max_bytes=hot_bytes,
-            fresh_for=fresh_for,
-        )
-        self._populations = Populations(engine, store, clock, fresh_for=fresh_for)
-        self._queue = StoreQueue(store, self._forget_again, clock)
-        self._upkeep = Upkeep(engine, store, self._queue, clock, self.consolidate)
-        self._forgetter = Forgetter(
-            engine, store, self._adapters, self._queue, clock, self._upkeep.rebuild
-        )
-        self._learner = Learner(
-            engine,
-            store,
-            self._adapters,
-            self._populations,
-            self._locks,
-            clock,
-            concurrency=concurrency,
-            patience=patience,
-            queued=self._queue.notify,
-        )
-        self._threads = anyio.CapacityLimiter(engine.config.worker_threads)
-        self._many = ManyUsers(self._adapters, self._learner, self._threads, concurrency)
-        self._consolidating = anyio.Lock()
-        self._criteria: ConsolidationCriteria | None = None
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
 
     @classmethod
     @asynccontextmanager
@@ -156,37 +75,9 @@ class Personalizer:
             StoreError: the store can't be opened.
             BankError: the bank can't be opened.
         """
-        clock = clock or Clock()
-        engine = LoRAPersonalizationEngine(
-            replace(config, replay=replace(config.replay, enabled=False), consolidate_every=None),
-            bank,
-            items=items,
-            clock=clock,
-        )
-        async with _opened(store, config) as opened, engine, background() as tasks:
-            personalizer = cls(
-                engine,
-                opened,
-                items,
-                clock,
-                hot_adapters=hot_adapters,
-                hot_bytes=hot_bytes,
-                fresh_for=fresh_for,
-                concurrency=concurrency,
-                patience=patience,
-            )
-            try:
-                personalizer._upkeep.start(tasks, config.consolidate_every)
-                if engine.trains_populations and await personalizer._populations.is_stale():
-                    personalizer._upkeep.rebuild()
-                yield personalizer
-            finally:
-                if engine.has_reasoning_bank():
-                    await personalizer._upkeep.drain()
-                    await personalizer._upkeep.resign()
-                tasks.cancel_scope.cancel()
-
-    # ---- what applications call -----------------------------------------------------------
+        limits = Limits(hot_adapters, hot_bytes, fresh_for, concurrency, patience)
+        async with opened(config, store, bank, items, clock or Clock(), limits) as parts:
+            yield cls(parts)
 
     async def learn(self, user_id: str, feedback: Feedback) -> UpdateReport:
         """Learn from feedback. What this returns from is stored, and survives the process.
@@ -201,10 +92,7 @@ class Personalizer:
                 or a passing fault of the store; nothing was changed.
             StoreError: the store failed; nothing was changed.
         """
-        check_text(user_id, "user_id")
-        if not isinstance(feedback, Feedback):
-            raise InvalidInputError("feedback", feedback, "a Feedback")
-        return await self._learner.learn(user_id, feedback)
+        return await self._parts.learner.learn(user_id, feedback)
 
     async def transform(self, user_id: str, X: ArrayLike) -> FloatArray:
         """The user's view of embeddings (dim,) or (n, dim), float32 of the same shape.
@@ -218,71 +106,7 @@ class Personalizer:
                 another space or objective than the config.
             StoreError: the store failed.
         """
-        check_text(user_id, "user_id")
-        size = as_array(X, "X").size
-        context = await self._run(size, _mean_of, X, self._engine.config.space.dim)
-        experts = await self._populations.current()
-        adapter = await self._adapters.to_serve(user_id, context)
-        if experts is None:
-            return await self._run(size * adapter.rank, adapter.transform, X)
-        inputs = as_matrix(X, "X", adapter.dim)
-        arguments = (adapter, experts, inputs, self._engine.config.mixture)
-        served = await self._run(size * adapter.dim, mixed_transform, *arguments)
-        return served.reshape(np.shape(X))
-
-    async def forward_many(
-        self, users: Sequence[str] | Selection, X: ArrayLike, out: FloatArray | None = None
-    ) -> FloatArray:
-        """Each user's view of an embedding of its own: `transform` of many in one call.
-
-        With a population, it is one call for each all the same: the experts have to be mixed.
-
-        Args:
-            users: n ids, of which one may come several times. A `Selection` of them that is used
-                again saves looking them up, which takes longer than the arithmetic.
-            X: (n, dim); row i is seen by user i.
-            out: float32 (n, dim), C-contiguous, apart from X, for the result.
-
-        Returns float32 (n, dim), to the bit what `transform` gives with a compiled kernel, and
-        within float32 with numpy.
-
-        Raises:
-            InvalidInputError: as for `transform`, or not as many users as rows.
-            StoreError: the store failed.
-        """
-        inputs = as_matrix(X, "X", self._engine.config.space.dim, checked=False)
-        chosen = users if isinstance(users, Selection) else Selection(users)
-        if len(chosen) != len(inputs):
-            raise InvalidInputError("user_ids", users, f"one for each of {len(inputs)} rows")
-        if out is None:
-            out = np.empty_like(inputs)
-        else:
-            check_out(out, inputs.shape, inputs)
-        if await self._populations.current() is None:
-            return await self._many.forward(chosen, inputs, out)
-        for row, user_id in enumerate(chosen.user_ids):
-            out[row] = await self.transform(user_id, inputs[row])
-        return out
-
-    async def update_many(self, feedback: Mapping[str, Feedback]) -> ManyUpdates:
-        """`learn` for many users, each committed as there; commits share the store's transactions.
-
-        Users are independent: a feedback that can't be learned, or a fault of the store, changes
-        nothing for its own user and is told in ``failed``. If this is cancelled, each user's
-        feedback was learned entirely or not at all.
-
-        Raises:
-            InvalidInputError: something is not a user id with a `Feedback` of the right dimension;
-                nothing was changed for anybody.
-        """
-        dim = self._engine.config.space.dim
-        for user_id, batch in feedback.items():
-            check_text(user_id, "user_id")
-            if not isinstance(batch, Feedback):
-                raise InvalidInputError(f"feedback[{user_id!r}]", batch, "a Feedback")
-            if batch.dim != dim:
-                raise InvalidInputError(f"feedback[{user_id!r}]", batch.x.shape, f"dim {dim}")
-        return await self._many.update(feedback)
+        return await self._parts.serving.transform(user_id, X)
 
     async def rank(
         self,
@@ -310,49 +134,7 @@ class Personalizer:
             InvalidInputError: bad context or candidates, a negative k; or as for `transform`.
             StoreError: the store failed.
         """
-        check_text(user_id, "user_id")
-        vector = as_vector(context, "context", self._engine.config.space.dim)
-        liked = as_recent(recent, self._items)
-        experts = await self._populations.current()
-        adapter = await self._adapters.to_serve(user_id, vector)
-        if experts is None:
-            return await self._rank_alone(adapter, vector, candidates, k)
-        given = None if candidates is None else as_array(candidates, "candidates")
-        count = len(experts.pool) if given is None else given.size
-        work = count * adapter.dim * len(experts.names)
-        mixture = self._engine.config.mixture
-        arguments = (adapter, experts, vector, given, k, liked, mixture)
-        return await self._run(work, rank_mixed, *arguments)
-
-    async def expert_weights(self, user_id: str) -> ExpertWeights | None:
-        """How far each expert of the population is trusted with a user; None without one.
-
-        Raises:
-            StoreError: the store failed.
-        """
-        check_text(user_id, "user_id")
-        experts = await self._populations.current()
-        if experts is None:
-            return None
-        adapter = await self._adapters.known(user_id)
-        state = None if adapter is None else adapter.experts
-        return trust(state, experts, self._engine.config.mixture)
-
-    async def item_vectors(self) -> FloatArray:
-        """The items as `transform` expects them in an index: float32 (N, dim), read-only.
-
-        Their embeddings, plus what the population has learned about each. They change with every
-        consolidation.
-
-        Raises:
-            InvalidInputError: opened without ``items``.
-            StoreError: the store failed.
-        """
-        if self._items is None:
-            raise InvalidInputError("items", None, "a pool: open with items=")
-        experts = await self._populations.current()
-        vectors: FloatArray = self._items.vectors if experts is None else experts.item_vectors
-        return read_only(vectors)
+        return await self._parts.serving.rank(user_id, context, candidates, k, recent)
 
     async def forget(self, user_id: str) -> ForgetReceipt:
         """Remove everything of a user, look whether it is gone, and say so.
@@ -365,9 +147,7 @@ class Personalizer:
             StoreError: the store failed; do it again.
             BankError: the bank failed; the store's part is done; do it again.
         """
-        check_text(user_id, "user_id")
-        async with self._locks.hold(user_id):
-            return await self._forgetter.forget(user_id)
+        return await self._parts.forgetter.forget(user_id)
 
     async def consolidate(
         self,
@@ -391,82 +171,77 @@ class Personalizer:
             BankError: the bank failed; or none is connected, and there is no population to make.
             StoreError: the store failed.
         """
+        run = self._parts.consolidator.consolidate
+        return await run(criteria, on_progress, on_population)
 
-        read: list[tuple[float, bool]] = []
+    async def update_many(self, feedback: Mapping[str, Feedback]) -> ManyUpdates:
+        """`learn` for many users, each committed as there; commits share the store's transactions.
 
-        async def experiences() -> Mapping[str, Sequence[Feedback]]:
-            now = self._clock.wall()
-            found = await self._store.experiences(now)
-            batches = chain.from_iterable(found.values())
-            read.append((now, any(feedback.items is not None for feedback in batches)))
-            return found
+        Users are independent: a feedback that can't be learned, or a fault of the store, changes
+        nothing for its own user and is told in ``failed``. If this is cancelled, each user's
+        feedback was learned entirely or not at all.
 
-        async with self._consolidating:
-            self._criteria = criteria or self._criteria
-            owed = await self._store.duties("rebuild", self._clock.wall())
-            report = await self._engine.consolidate_adaptation_patterns(
-                self._criteria,
-                experiences=experiences,
-                on_progress=on_progress,
-                on_population=on_population,
-            )
-            if report.population is not None:
-                if await self._populations.keep(report.population, read[-1][0]):
-                    self._upkeep.rebuild()
-            elif self._engine.trains_populations and not read[-1][1]:
-                await self._populations.drop_if_stale()
-            for duty in owed:
-                await self._store.discharge(duty)
-            return report
+        Raises:
+            InvalidInputError: something is not a user id with a `Feedback` of the right dimension;
+                nothing was changed for anybody.
+        """
+        return await self._parts.many.update(feedback)
+
+    async def forward_many(
+        self, users: Sequence[str] | Selection, X: ArrayLike, out: FloatArray | None = None
+    ) -> FloatArray:
+        """Each user's view of an embedding of its own: `transform` of many in one call.
+
+        With a population, it is one call for each all the same: the experts have to be mixed.
+
+        Args:
+            users: n ids, of which one may come several times. A list of the same ids as in the
+                last call is not looked up again, unless an adapter has changed since; nor is a
+                `Selection`, whatever comes in between.
+            X: (n, dim); row i is seen by user i.
+            out: float32 (n, dim), C-contiguous, apart from X, for the result.
+
+        Returns float32 (n, dim), to the bit what `transform` gives with a compiled kernel, and
+        within float32 with numpy.
+
+        Raises:
+            InvalidInputError: as for `transform`, or not as many users as rows.
+            StoreError: the store failed.
+        """
+        return await self._parts.serving.forward_many(users, X, out)
+
+    async def expert_weights(self, user_id: str) -> ExpertWeights | None:
+        """How far each expert of the population is trusted with a user; None without one.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        return await self._parts.serving.expert_weights(user_id)
+
+    async def item_vectors(self) -> FloatArray:
+        """The items as `transform` expects them in an index: float32 (N, dim), read-only.
+
+        Their embeddings, plus what the population has learned about each. They change with every
+        consolidation.
+
+        Raises:
+            InvalidInputError: opened without ``items``.
+            StoreError: the store failed.
+        """
+        return await self._parts.serving.item_vectors()
 
     async def stats(self) -> tuple[EngineStats, StoreCounts]:
-        """Counts of the engine since opening, and of the store."""
-        return self._engine.stats(), await self._store.counts()
+        """Counts since opening, and what the store holds now.
 
-    async def _rank_alone(
-        self, adapter: Adapter, context: FloatArray, candidates: ArrayLike | None, k: int
-    ) -> list[Ranked]:
-        size = 0 if self._items is None else self._items.vectors.size
-        if candidates is not None:
-            given = as_array(candidates, "candidates")
-            size = given.size * (1 if given.ndim == 2 else len(context))
-        return await self._run(size, rank_candidates, adapter, context, candidates, self._items, k)
-
-    async def _run(self, work: int, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
-        """Small work stays inline; more goes to a worker thread."""
-        if work <= INLINE_NUMBERS:
-            return function(*arguments)
-        return await anyio.to_thread.run_sync(function, *arguments, limiter=self._threads)
-
-    async def _forget_again(self, key: str) -> None:
-        await self._forgetter.forget_again(key)
-
-
-def _mean_of(X: ArrayLike, dim: int) -> FloatArray:
-    """Stands for what the user likes now, if no more is known."""
-    mean: FloatArray = as_matrix(X, "X", dim).mean(axis=0)
-    return mean
-
-
-def _mean(rows: FloatArray) -> FloatArray:
-    """Stands for what the user likes now, if no more is known."""
-    mean: FloatArray = rows.mean(axis=0)
-    return mean
-
-
-def _numbers(candidates: ArrayLike | None, items: ItemPool | None, dim: int) -> int:
-    """How many numbers the candidates' vectors have."""
-    if candidates is None:
-        return 0 if items is None else items.vectors.size
-    given = as_array(candidates, "candidates")
-    return given.size * (1 if given.ndim == 2 else dim)
-
-
-@asynccontextmanager
-async def _opened(store: str | AdapterStore, config: EngineConfig) -> AsyncIterator[AdapterStore]:
-    """A store given by URL is opened and closed here; an instance is the caller's."""
-    if isinstance(store, str):
-        async with open_adapter_store(store, replay=config.replay) as opened:
-            yield opened
-    else:
-        yield store
+        ``delivered`` is what this process has given to the bank, whoever learned it; ``waiting``,
+        ``dead`` and ``replay_bytes`` are the store's. ``rejected`` and ``replay_users`` stay 0.
+        """
+        counts = await self._parts.store.counts()
+        since = replace(
+            self._parts.engine.stats(),
+            delivered=self._parts.queue.delivered_count,
+            waiting=counts.queued,
+            dead=counts.dead,
+            replay_bytes=counts.experience_bytes,
+        )
+        return since, counts

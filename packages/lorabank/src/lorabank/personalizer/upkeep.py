@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
 
 import anyio
 from anyio.abc import TaskGroup
@@ -12,6 +11,7 @@ from lorabank.clock import Clock
 from lorabank.engine import LoRAPersonalizationEngine
 from lorabank.errors import StoreError
 from lorabank.logs import get_logger
+from lorabank.personalizer.consolidating import Consolidator
 from lorabank.personalizer.courier import StoreQueue
 from lorabank.stores import AdapterStore
 
@@ -34,15 +34,14 @@ class Upkeep:
         store: AdapterStore,
         queue: StoreQueue,
         clock: Clock,
-        consolidate: Callable[[], Awaitable[object]],
+        consolidator: Consolidator,
     ) -> None:
         self._engine = engine
         self._store = store
         self._queue = queue
         self._holder = secrets.token_hex(16)
         self._clock = clock
-        self._consolidate = consolidate
-        self._rebuild = anyio.Event()
+        self._consolidator = consolidator
 
     def start(self, tasks: TaskGroup, consolidate_every: float | None) -> None:
         """Begin, in ``tasks``."""
@@ -55,10 +54,6 @@ class Upkeep:
         if consolidate_every is not None:
             tasks.start_soon(self._consolidate_periodically, consolidate_every)
 
-    def rebuild(self) -> None:
-        """What was learned from many has lost one of them: consolidate soon."""
-        self._rebuild.set()
-
     async def drain(self) -> None:
         """Give the bank what it takes in the time to drain; the rest stays in the store.
 
@@ -66,11 +61,24 @@ class Upkeep:
         """
         try:
             with anyio.move_on_after(self._engine.config.outbox.drain):
-                await self._seek_lead()
+                await self.seek_lead()
                 if self._queue.leads:
                     await self._queue.emptied()
         except Exception:
             log.exception("the store failed while its queue was emptied")
+
+    async def seek_lead(self) -> bool:
+        """Take or prolong the lease; whether this process has it now.
+
+        A new leader takes over what others left undone.
+        """
+        now, led = self._clock.wall(), self._queue.leads
+        self._queue.leads = await self._store.lease("delivery", self._holder, now, LEASE)
+        if self._queue.leads and not led:
+            self._queue.notify()
+            if await self._store.duties("rebuild", now):
+                self._consolidator.ask()
+        return self._queue.leads
 
     async def resign(self) -> None:
         """Let others deliver from now on."""
@@ -85,22 +93,13 @@ class Upkeep:
     async def _lead(self) -> None:
         while True:
             try:
-                await self._seek_lead()
+                await self.seek_lead()
             except Exception:
                 self._queue.leads = False
                 log.exception("the lease of the delivery could not be had")
             for _ in range(BEATS):
                 await self._clock.sleep(BEAT)
                 self._queue.notify()
-
-    async def _seek_lead(self) -> None:
-        """Take or prolong the lease. A new leader takes over what others left undone."""
-        now, led = self._clock.wall(), self._queue.leads
-        self._queue.leads = await self._store.lease("delivery", self._holder, now, LEASE)
-        if self._queue.leads and not led:
-            self._queue.notify()
-            if await self._store.duties("rebuild", now):
-                self.rebuild()
 
     async def _deliver(self) -> None:
         while True:
@@ -112,8 +111,7 @@ class Upkeep:
 
     async def _rebuild_when_asked(self) -> None:
         while True:
-            await self._rebuild.wait()
-            self._rebuild = anyio.Event()
+            await self._consolidator.asked()
             await self._attempt()
 
     async def _consolidate_periodically(self, pause: float) -> None:
@@ -123,6 +121,6 @@ class Upkeep:
 
     async def _attempt(self) -> None:
         try:
-            await self._consolidate()
+            await self._consolidator.consolidate()
         except Exception:
             log.exception("consolidation failed")

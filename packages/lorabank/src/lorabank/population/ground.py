@@ -16,9 +16,14 @@ from lorabank.types.items import ItemPool
 
 # Elements of a (rows, items) block: bounds the memory of whatever looks at the whole pool.
 BLOCK = 1 << 22
+# A product of fewer rows with all items waits for memory; for these, blocks are larger.
+ROWS, LARGEST = 32, BLOCK << 3
 FEW = 512
 # A proof looks at its rows once, and so it may look at more of them than a calibration.
 PROOF = 4
+# Elements (rows, items) that choices look at: where the catalogue is large, fewer rows.
+JUDGED = 1 << 25
+LEAST_JUDGED = 128
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +104,8 @@ class Ground:
 
     def chunks(self, positions: IntArray) -> list[IntArray]:
         """The rows in parts whose (rows, items) blocks are bounded."""
-        size = max(1, BLOCK // len(self.pool))
+        width = len(self.pool)
+        size = max(1, BLOCK // width, min(ROWS, LARGEST // width))
         return [positions[i : i + size] for i in range(0, len(positions), size)]
 
 
@@ -116,14 +122,15 @@ def make_ground(
     liked: BoolArray = rows.reward >= contrastive.negative_below
     split = split_users(rows.keys, prior.held_out)
     held_out = liked & ~split.fit[rows.user]
+    most = min(config.judged_rows, max(LEAST_JUDGED, JUDGED // len(pool)))
     return Ground(
         rows=rows,
         liked=liked,
         split=split,
         pool=pool.without(rows.items[held_out]),
         served=pool,
-        stop=_judged(rows, liked, split.stop, config.judged_rows),
-        proof=_judged(rows, liked, split.proof, PROOF * config.judged_rows),
+        stop=_judged(rows, liked, split.stop, most),
+        proof=_judged(rows, liked, split.proof, PROOF * most),
     )
 
 

@@ -59,18 +59,18 @@ def choose_table(
     """One property after the other, by how much the table helps ``beside`` on held-out users."""
     positions = ground.stop[:: max(1, len(ground.stop) // CHOOSING_ROWS)]
 
-    def tried(choice: TableChoice) -> ChosenTable:
+    def tried(choice: TableChoice, start: Predictor) -> tuple[ChosenTable, Predictor]:
         check()
         table = build_table(counts, choice, config.neighbours)
-        _, loss = beside.beside(table).calibrated(ground, positions, 1e-4)
-        return ChosenTable(choice, table, loss)
+        fitted, loss = start.beside(table).calibrated(ground, positions, 1e-4)
+        return ChosenTable(choice, table, loss), fitted
 
-    best = tried(TableChoice())
+    best, near = tried(TableChoice(), beside)
     for variants in _stages(len(config.neighbours.decays)):
         for variant in variants(best.choice):
-            candidate = tried(variant)
+            candidate, fitted = tried(variant, near)
             if candidate.loss < best.loss:
-                best = candidate
+                best, near = candidate, fitted
     return best
 
 

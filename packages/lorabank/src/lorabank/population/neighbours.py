@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -11,12 +12,13 @@ from numpy.typing import NDArray
 
 from lorabank.errors import InvalidInputError
 from lorabank.numerics.ranges import spread
-from lorabank.types.arrays import FloatArray, IntArray, as_float32, frozen
+from lorabank.turns import give_way
+from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray, as_float32, frozen
 from lorabank.types.checks import check_count, check_number
 
 SmallIntArray: TypeAlias = NDArray[np.int32]
-# Elements of one block of gathered neighbours: bounds the memory of `scores`.
-BLOCK = 1 << 22
+# Elements of one block of gathered neighbours: what stays in the processor's cache.
+BLOCK = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +83,22 @@ class ItemToItem:
         Raises:
             InvalidInputError: positions outside the table.
         """
+        return self._summed(recent, candidates, lambda sums: sums)
+
+    def log_scores(self, recent: IntArray, candidates: IntArray | None = None) -> FloatArray:
+        """``log(1 + score)``, the feature of the experts: see `scores`, bit by bit.
+
+        Most scores are zero, and so are their logarithms.
+        """
+        return self._summed(recent, candidates, np.log1p)
+
+    def _summed(
+        self,
+        recent: IntArray,
+        candidates: IntArray | None,
+        of: Callable[[FloatArray], FloatArray],
+    ) -> FloatArray:
+        """``of`` the sums that are not zero, (n, m)."""
         recent = np.asarray(recent, np.int64)[:, : self.window]
         if recent.size and not (recent.min() >= -1 and recent.max() < len(self)):
             raise InvalidInputError(
@@ -88,18 +106,26 @@ class ItemToItem:
             )
         column = None if candidates is None else _columns(candidates, len(self))
         width = len(self) if candidates is None else len(candidates)
-        result = np.empty((len(recent), width), np.float32)
+        result = np.zeros((len(recent), width), np.float32)
         step = max(1, BLOCK // max(1, width))
         for start in range(0, len(recent), step):
-            part = slice(start, start + step)
-            result[part] = self._block(recent[part], column, width)
+            block = result[start : start + step]
+            place, values = self._gathered(recent[start : start + step], column, width)
+            give_way()
+            sums = np.bincount(place, values, minlength=block.size)
+            # A place that several neighbours share is written several times: the same.
+            block.reshape(-1)[place] = of(sums[place].astype(np.float32))
+            give_way()
         return result
 
-    def _block(self, recent: IntArray, column: IntArray | None, width: int) -> FloatArray:
-        """Gather the rows of all recent items, and add up what falls on the same place."""
+    def _gathered(
+        self, recent: IntArray, column: IntArray | None, width: int
+    ) -> tuple[IntArray, AnyFloatArray]:
+        """Places in the (n, width) block, and what the rows of all recent items add there."""
         row, age = np.nonzero(recent >= 0)
         anchor = recent[row, age]
         which, place = spread(self.starts[anchor], self._lengths[anchor])
+        give_way()
         target = self.items[place].astype(np.int64)
         if column is not None:
             # Few of many neighbours are candidates: the rest is done for them alone.
@@ -107,9 +133,7 @@ class ItemToItem:
             wanted = np.flatnonzero(target >= 0)
             which, place, target = which[wanted], place[wanted], target[wanted]
         values = self.weights[place] * (self.decay ** age.astype(np.float32))[which]
-        place = row[which] * width + target
-        sums = np.bincount(place, values, minlength=len(recent) * width).astype(np.float32)
-        return sums.reshape(len(recent), width)
+        return row[which] * width + target, values
 
 
 def _columns(candidates: IntArray, size: int) -> IntArray:

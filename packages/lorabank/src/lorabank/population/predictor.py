@@ -14,7 +14,7 @@ from lorabank.numerics.lora import Matrices, forward
 from lorabank.population.ground import Ground
 from lorabank.population.neighbours import ItemToItem
 from lorabank.population.transitions import Transitions
-from lorabank.turns import unhurried
+from lorabank.turns import give_way, unhurried
 from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray
 
 Feature: TypeAlias = Literal[
@@ -34,8 +34,8 @@ LOWER: dict[Feature, float] = {
     "neighbour_weight": 0.0,
     "transition_weight": 0.0,
 }
-# Elements of all features of the rows to choose by that may be held instead of made anew.
-HELD = 1 << 26
+# Elements of all features of the rows to choose by that may be held instead of made anew: 512 MiB.
+HELD = 1 << 27
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,12 +71,19 @@ class Predictor:
         return tuple(name for name, there in present if there)
 
     def beside(self, neighbours: ItemToItem) -> Predictor:
-        """The same with neighbours, to be calibrated anew."""
-        return replace(self, neighbours=neighbours, weights=None)
+        """The same with neighbours, to be calibrated anew from the weights that it has."""
+        return self._from_own(replace(self, neighbours=neighbours, weights=None))
 
     def after(self, transitions: Transitions) -> Predictor:
-        """The same with transitions, to be calibrated anew."""
-        return replace(self, transitions=transitions, weights=None)
+        """The same with transitions, to be calibrated anew from the weights that it has."""
+        return self._from_own(replace(self, transitions=transitions, weights=None))
+
+    def _from_own(self, other: Predictor) -> Predictor:
+        """The other, its calibration to begin with our weights: it has fewer steps to go."""
+        if self.weights is None:
+            return other
+        own = START | dict(zip(self.names, self.weights, strict=True))
+        return replace(other, weights=tuple(own[name] for name in other.names))
 
     def calibrated(
         self, ground: Ground, positions: IntArray, tolerance: float = 1e-6
@@ -87,7 +94,9 @@ class Predictor:
         """
         start = self.weights or [START[name] for name in self.names]
         lower = [LOWER[name] for name in self.names]
-        held = len(positions) * len(ground.pool) * len(self.names) <= HELD
+        # Popularity and biases are the same for every row.
+        own = [name for name in self.names if name not in ("prior_weight", "bias_weight")]
+        held = len(positions) * len(ground.pool) * len(own) <= HELD
         events = list(self.events(ground, positions)) if held else None
         theta, loss = fit_log_linear(
             lambda: self.events(ground, positions) if events is None else unhurried(events, 1),
@@ -114,8 +123,10 @@ class Predictor:
         ranks: list[AnyFloatArray] = [np.zeros(0)]
         for events in self.events(ground, positions):
             logits = _logits(events, self.weights)
+            give_way()
             chosen = logits[np.arange(len(logits)), events.targets]
             losses.append(log_sum_exp(logits) - chosen)
+            give_way()
             ranks.append(_ranks(logits, chosen))
         return np.concatenate(losses), np.concatenate(ranks)
 
@@ -130,13 +141,14 @@ class Predictor:
             X = ground.rows.x[positions]
             Y = X if self.matrices is None else forward(self.matrices, X)[0]
             found.append(Y @ self.vectors.T)
+            give_way()
         found.append(ground.pool.log_prior)
         if self.bias is not None:
             found.append(self.bias)
         if self.neighbours is not None:
             recent = ground.recent(positions, self.neighbours.window)
-            scores = self.neighbours.scores(recent)
-            found.append(np.log1p(scores, out=scores))
+            found.append(self.neighbours.log_scores(recent))
+            give_way()
         if self.transitions is not None:
             assert self.vectors is not None
             recent = ground.recent(positions, self.transitions.window)
@@ -148,12 +160,14 @@ def _logits(events: ChoiceEvents, weights: Sequence[float]) -> AnyFloatArray:
     logits = np.zeros(events.offered.shape, np.float32)
     for weight, feature in zip(weights, events.features, strict=True):
         logits += np.float32(weight) * feature
+        give_way()
     logits[~events.offered] = -np.inf
     return logits
 
 
 def _ranks(logits: AnyFloatArray, chosen: AnyFloatArray) -> AnyFloatArray:
     better = np.count_nonzero(logits > chosen[:, None], axis=1)
+    give_way()
     equal = np.count_nonzero(logits == chosen[:, None], axis=1)
     ranks: AnyFloatArray = 1.0 + better + (equal - 1) / 2.0
     return ranks

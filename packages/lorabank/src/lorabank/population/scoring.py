@@ -155,8 +155,7 @@ class PopulationScorer:
 
     def _neighbours(self, recent: IntArray, candidates: IntArray | None) -> FloatArray:
         assert self.population.neighbours is not None
-        scores = self.population.neighbours.scores(recent, candidates)
-        return np.log1p(scores, out=scores)
+        return self.population.neighbours.log_scores(recent, candidates)
 
     def _combine(
         self,

@@ -20,6 +20,9 @@ from lorabank.population_config import PopulationConfig
 from lorabank.turns import give_way
 from lorabank.types.arrays import BoolArray, FloatArray, IntArray
 
+# Relative; of two fits that say the same, either may come out lower by as much.
+ROUNDING = 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class ChosenTransitions:
@@ -54,19 +57,19 @@ class TransitionTrainer:
         self, ground: Ground, fullest: Predictor, recorder: Recorder
     ) -> ChosenTransitions | None:
         """Decay and epoch by which ``fullest`` gains most on held-out users; None if by none."""
-        _, least = fullest.calibrated(ground, ground.some, 1e-4)
+        near, least = fullest.calibrated(ground, ground.some, 1e-4)
         best: ChosenTransitions | None = None
         for decay in self.config.transitions.decays:
             lowest, since = np.inf, 0
             for epoch, found in enumerate(self._epochs(ground, fullest, decay), start=1):
-                _, loss = fullest.after(found).calibrated(ground, ground.some, 1e-4)
+                near, loss = near.after(found).calibrated(ground, ground.some, 1e-4)
                 recorder.tell("transitions", f"decay {decay:g}, epoch {epoch}", 0.5, loss)
                 recorder.losses[f"transitions decay={decay:g} epochs={epoch}"] = loss
                 since = 0 if loss < lowest else since + 1
                 if since == PATIENCE:
                     break
                 lowest = min(lowest, loss)
-                if loss < least:
+                if loss < least * (1.0 - ROUNDING):
                     least, best = loss, ChosenTransitions(decay, epoch, found)
         return best
 
@@ -101,9 +104,11 @@ class TransitionTrainer:
                 give_way()
                 part = order[begin : begin + config.batch]
                 batch = minibatch(lesson, part, inclusion, config.negatives, rng)
+                give_way()
                 read, reading = _reading(ground.recent(part, window), allowed, decay)
                 batch = replace(batch, Y=batch.Y + tau * (reading @ u[read]))
                 dY = batch.context_gradient(_vectors(parts), _bias(parts, len(u)))
+                give_way()
                 gradient = tau * (reading.T @ dY) + np.float32(config.l2) * u[read]
                 steps.update(u, read, gradient, config.learning_rate)
             yield Transitions(items, u[items], window, decay)

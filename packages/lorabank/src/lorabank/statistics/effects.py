@@ -199,11 +199,12 @@ def _confirmed(
 
 def _tabulate(trials: Trials, defaults: Hyperparameters) -> _Table:
     # Arrays throughout: this runs on the way of an update, over thousands of arms.
-    found = trials.around(defaults).by_time()
-    facts, arms_of_trial = found.facts, found.facts["arms"]
-    arm, kinds = _renumbered(found.arm)
+    found = trials.around(defaults)
+    facts, arms, losses = found.columns_of(found.by_time())
+    arms_of_trial = facts["arms"]
+    arm, kinds = _renumbered(arms)
     user, _ = _renumbered(facts["user"])
-    effect = np.repeat(facts["default_loss"], arms_of_trial) - found.loss
+    effect = np.repeat(facts["default_loss"], arms_of_trial) - losses
     effect /= np.repeat(np.maximum(facts["reference_loss"], _EPSILON), arms_of_trial)
     return _Table(
         keys=[found.choices[kind] for kind in kinds.tolist()],

@@ -6,6 +6,10 @@ import math
 from typing import Any, TypeAlias
 
 import numpy as np
+
+# numpy imports these when something first needs them: 50 ms, in the way of an event loop by then.
+import numpy.ma
+import numpy.random
 from numpy.typing import NDArray
 
 from lorabank.errors import InvalidInputError

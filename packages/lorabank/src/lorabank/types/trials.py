@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ FACTS = np.dtype(
         ("arms", np.int64),
     ]
 )
+_AS_NUMBERS = np.dtype((np.int64, FACTS.itemsize // 8))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,16 +63,20 @@ class Trials:
 
     def take(self, rows: IntArray) -> Trials:
         """The trials of these rows, in this order."""
-        arms = self.facts["arms"]
-        facts = self.facts[rows]
+        facts, arm, loss = self.columns_of(rows)
+        ids = [self.ids[row] for row in rows.tolist()]
+        return Trials(ids, facts, arm, loss, self.settings, self.choices)
+
+    def columns_of(self, rows: IntArray) -> tuple[NDArray[np.void], IntArray, Float64Array]:
+        """``facts``, ``arm`` and ``loss`` of these rows, in this order."""
+        # Eight numbers are copied faster than one record.
+        facts = self.facts.view(_AS_NUMBERS)[rows].view(FACTS)[:, 0]
         counts = facts["arms"]
         # Where a trial's arms begin here, less where they will: added to each arm's new place.
-        shifts = (np.cumsum(arms) - arms)[rows] - (np.cumsum(counts) - counts)
+        shifts = _starts(self.facts["arms"])[rows] - _starts(counts)
         places = np.repeat(shifts, counts)
         places += np.arange(len(places))
-        ids = [self.ids[row] for row in rows.tolist()]
-        arm, loss = self.arm[places], self.loss[places]
-        return Trials(ids, facts, arm, loss, self.settings, self.choices)
+        return facts, self.arm[places], self.loss[places]
 
     def around(self, defaults: Hyperparameters) -> Trials:
         """Those around these settings, in the same order."""
@@ -81,15 +86,35 @@ class Trials:
             chosen = np.zeros(len(self), np.bool_)
         return self if chosen.all() else self.take(np.flatnonzero(chosen))
 
-    def by_time(self) -> Trials:
-        """The same, in the order in which they came; those of one moment by id."""
+    def by_time(self) -> IntArray:
+        """The rows in the order in which the trials came; those of one moment by id."""
         time = self.facts["time"]
-        order = np.argsort(time, kind="stable")
+        order: IntArray = np.argsort(time, kind="stable")
         ordered = time[order]
         if (ordered[1:] == ordered[:-1]).any():
             rows = sorted(zip(time.tolist(), self.ids, range(len(self)), strict=True))
             order = np.array([row for _, _, row in rows], np.int64)
-        return self.take(order)
+        return order
+
+
+def _starts(counts: IntArray) -> IntArray:
+    """Where each of some stretches begins that lie side by side."""
+    starts: IntArray = np.cumsum(counts)
+    starts -= counts
+    return starts
+
+
+class TrialRow(NamedTuple):
+    """One trial; ``arms`` are parameter, factor and loss of each."""
+
+    id: str
+    user_key: str
+    created_at: float
+    default_loss: float
+    frozen_loss: float
+    reference_loss: float
+    defaults: Hyperparameters
+    arms: Sequence[tuple[str, float, float]]
 
 
 class TrialWriter:
@@ -107,24 +132,28 @@ class TrialWriter:
 
     def write(self, patterns: Iterable[Pattern]) -> Trials:
         """Columns of those patterns that have a trial, in their order."""
-        found = [(p, p.trial) for p in unhurried(patterns) if p.trial is not None]
-        arms = [arm for _, trial in unhurried(found) for arm in trial.arms]
-        facts = np.array([self._facts(p, trial) for p, trial in unhurried(found)], FACTS)
-        arm = np.array([self._choice((a.parameter, a.factor)) for a in arms], np.int64)
-        loss = np.array([a.loss for a in arms], np.float64)
-        ids = [pattern.id for pattern, _ in found]
-        return Trials(ids, facts, arm, loss, self.settings, self.choices)
+        return self.write_rows(
+            [_row(p, p.trial) for p in unhurried(patterns) if p.trial is not None]
+        )
 
-    def _facts(self, pattern: Pattern, trial: TrialOutcome) -> tuple[Any, ...]:
+    def write_rows(self, rows: Sequence[TrialRow]) -> Trials:
+        """Columns of these trials, in their order."""
+        arms = [arm for row in unhurried(rows) for arm in row.arms]
+        facts = np.array([self._facts(row) for row in unhurried(rows)], FACTS)
+        arm = np.array([self._choice((name, factor)) for name, factor, _ in arms], np.int64)
+        loss = np.array([loss for _, _, loss in arms], np.float64)
+        return Trials([row.id for row in rows], facts, arm, loss, self.settings, self.choices)
+
+    def _facts(self, row: TrialRow) -> tuple[Any, ...]:
         return (
-            hash(pattern.user_key),
-            zlib.crc32(pattern.user_key.encode()) & 1,
-            pattern.created_at,
-            trial.default_loss,
-            trial.frozen_loss,
-            trial.reference_loss,
-            self._setting(trial.defaults),
-            len(trial.arms),
+            hash(row.user_key),
+            zlib.crc32(row.user_key.encode()) & 1,
+            row.created_at,
+            row.default_loss,
+            row.frozen_loss,
+            row.reference_loss,
+            self._setting(row.defaults),
+            len(row.arms),
         )
 
     def _setting(self, given: Hyperparameters) -> int:
@@ -132,6 +161,19 @@ class TrialWriter:
 
     def _choice(self, given: tuple[str, float]) -> int:
         return _numbered(given, self._choices, self.choices)
+
+
+def _row(pattern: Pattern, trial: TrialOutcome) -> TrialRow:
+    return TrialRow(
+        pattern.id,
+        pattern.user_key,
+        pattern.created_at,
+        trial.default_loss,
+        trial.frozen_loss,
+        trial.reference_loss,
+        trial.defaults,
+        [(arm.parameter, arm.factor, arm.loss) for arm in trial.arms],
+    )
 
 
 def _numbered(given: Any, numbers: dict[Any, int], known: list[Any]) -> int:

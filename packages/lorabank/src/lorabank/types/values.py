@@ -10,7 +10,7 @@ is not frozen, which is five times as fast; then it becomes the class that it st
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import make_dataclass
 from functools import cache
 from operator import attrgetter
@@ -26,6 +26,19 @@ def made(cls: type[T], **parts: Any) -> T:
     return value  # type: ignore[no-any-return]
 
 
+def restored(cls: type[T], parts: Iterable[Any]) -> T:
+    """An instance of a slotted, frozen dataclass of all its fields, as `parts_of` gives them."""
+    value = _twin(cls)(*parts)  # type: ignore[arg-type]
+    value.__class__ = cls
+    return value  # type: ignore[no-any-return]
+
+
+def parts_of(value: Any) -> tuple[Any, ...]:
+    """All fields of a slotted, frozen dataclass, in order."""
+    cls: type = type(value)
+    return _reader(cls)(value)
+
+
 def changed(value: T, **parts: Any) -> T:
     """A slotted, frozen dataclass with some fields exchanged; derived fields are kept as is."""
     cls: type[T] = type(value)
@@ -39,7 +52,9 @@ def changed(value: T, **parts: Any) -> T:
 @cache
 def _twin(cls: type) -> Callable[..., Any]:
     """A class of the same layout that takes all fields, and can be written to."""
-    return make_dataclass(cls.__name__, cls.__slots__, slots=True)  # type: ignore[attr-defined]
+    # With nothing else in it: whoever is first waits for it, and that may be an event loop.
+    bare: dict[str, Any] = {"namespace": {"__doc__": cls.__doc__}, "repr": False, "eq": False}
+    return make_dataclass(cls.__name__, cls.__slots__, slots=True, **bare)  # type: ignore[attr-defined]
 
 
 @cache

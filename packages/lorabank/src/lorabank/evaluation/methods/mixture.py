@@ -64,16 +64,19 @@ class Mixed:
     def logits(self, view: View) -> Scores:
         """Log probabilities. All users are run through here, once."""
         own = self.own_outputs(view)
-        weights = self.weights(view, self.likelihoods(view, own))
+        likelihoods, norms = self.likelihoods(view, own)
+        with np.errstate(divide="ignore"):
+            shifts = (norms - np.log(self.weights(view, likelihoods))).astype(np.float32)
 
         def logits(rows: IntArray) -> FloatArray:
-            logs = self.log_probabilities(view, rows, own[rows])
-            with np.errstate(divide="ignore"):
-                logs += np.log(weights[rows]).T[:, :, None].astype(np.float32)
-            peak = logs.max(axis=0)
-            peak[np.isneginf(peak)] = 0.0
-            with np.errstate(divide="ignore"):
-                mixed: FloatArray = peak + np.log(np.exp(logs - peak).sum(axis=0))
+            mixed = np.empty((len(rows), len(view.items)), np.float32)
+            done = 0
+            for part in view.chunks(rows, step=len(self.experts.names)):
+                logs = self.expert_logits(view, part, own[part])
+                logs -= shifts[part].T[:, :, None]
+                mixed[done : done + len(part)] = _log_sum(logs)
+                done += len(part)
+            view.mask(rows, mixed)
             return mixed
 
         return logits
@@ -128,24 +131,35 @@ class Mixed:
         step = adapt(adapter, batch, decision, self.config, rng, time.perf_counter, mixing)
         return step.adapter
 
+    def expert_logits(self, view: View, rows: IntArray, own: FloatArray) -> FloatArray:
+        """(K, m, N) of each expert, the own chain last; nothing is left out of the offer."""
+        scores = self.experts.score(view.events.x[rows], view.recent[rows], None)
+        logits = np.empty((len(scores.logits) + 1, *scores.offset.shape), np.float32)
+        logits[:-1] = scores.logits
+        np.matmul(np.float32(self.experts.base_tau) * own, scores.vectors.T, out=logits[-1])
+        logits[-1] += scores.offset
+        return logits
+
     def log_probabilities(self, view: View, rows: IntArray, own: FloatArray) -> FloatArray:
         """(K, m, N) of each expert over what was on offer, the own chain last."""
-        recent = view.recent[rows]
-        shared = self.experts.score(view.events.x[rows], recent, None).logits
-        name = self.experts.base_expert.name
-        logs = np.concatenate([shared, self.experts.scorer.logits(name, own, recent)[None]])
+        logs = self.expert_logits(view, rows, own)
         for k in range(len(logs)):
             view.mask(rows, logs[k])
             logs[k] -= log_sum_exp(logs[k])[:, None]
         return logs
 
-    def likelihoods(self, view: View, own: FloatArray) -> AnyFloatArray:
-        """(n, K) log likelihood of every event under each expert."""
+    def likelihoods(self, view: View, own: FloatArray) -> tuple[AnyFloatArray, AnyFloatArray]:
+        """(n, K) log likelihood of every event under each expert, and (n, K) what the logits of
+        what was on offer have to be lessened by to be log probabilities."""
         found = np.empty((len(view), len(self.experts.names)))
+        norms = np.empty_like(found)
         for rows in view.chunks(step=len(self.experts.names)):
-            logs = self.log_probabilities(view, rows, own[rows])
-            found[rows] = logs[:, np.arange(len(rows)), view.events.target[rows]].T
-        return found
+            logits = self.expert_logits(view, rows, own[rows])
+            for k in range(len(logits)):
+                view.mask(rows, logits[k])
+                norms[rows, k] = log_sum_exp(logits[k])
+            found[rows] = logits[:, np.arange(len(rows)), view.events.target[rows]].T
+        return found - norms, norms
 
     def weights(self, view: View, likelihoods: AnyFloatArray) -> AnyFloatArray:
         """(n, K) weights before each event: from the same user's earlier events alone."""
@@ -158,6 +172,19 @@ class Mixed:
             found[row] = mixture.served
             mixture, _ = observe(mixture, [likelihoods[row].tolist()], prior, settings.share)
         return found
+
+
+def _log_sum(logs: FloatArray) -> FloatArray:
+    """(m, N) log of the sum of exponentials over the first axis, (K, m, N). In place."""
+    peak = logs.max(axis=0)
+    peak[np.isneginf(peak)] = 0.0
+    logs -= peak
+    np.exp(logs, out=logs)
+    total: FloatArray = logs.sum(axis=0)
+    with np.errstate(divide="ignore"):
+        np.log(total, out=total)
+    total += peak
+    return total
 
 
 def fit_mixture(ground: Ground, population: Population) -> Mixed:

@@ -74,6 +74,7 @@ def _data(dataset: Dataset) -> Data:
         rows=reading.rows,
         rated=reading.rated,
         skipped=dict(reading.skipped),
+        repeated=reading.repeated,
         users=reading.users,
         sampled=reading.sampled,
         used_rows=len(dataset.user),
