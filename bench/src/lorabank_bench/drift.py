@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=600, help="of each taste")
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.0, 1.0, 10.0, 100.0])
     parser.add_argument("--anchor-every", type=int, default=EwcConfig().anchor_every)
+    parser.add_argument("--any-context", action="store_true", help="contexts of other tastes, too")
     given = parser.parse_args()
     ewc = EwcConfig(anchor_every=given.anchor_every)
     data = load_dataset(
@@ -69,27 +70,32 @@ def main() -> None:
         counts = np.bincount(log.item[log.liked], minlength=len(data.vectors))
         pool = ItemPool(data.vectors, counts)
         rng = np.random.default_rng([seed, 40])
-        streams = [rows[: given.events + JUDGED] for rows in tastes(view, rng)]
+        streams = [rows[: given.events + JUDGED] for rows in tastes(view, rng, given.any_context)]
         for strength, journeys in found.items():
             journeys.append(travel(view, pool, streams, strength, seed, ewc))
     sys.stdout.write("\n".join(table(found)) + "\n")
 
 
-def tastes(view: View, rng: np.random.Generator) -> list[IntArray]:
+def tastes(view: View, rng: np.random.Generator, any_context: bool) -> list[IntArray]:
     """Rows of events of the two largest parts of the catalogue, in random order."""
-    part = k_means(view.items, rng)[view.events.target]
-    largest = np.argsort(-np.bincount(part, minlength=PARTS), kind="stable")[:2]
+    part, centres = k_means(view.items, rng)
+    # A taste shows in what the user liked before as well, or no context could tell the two apart.
+    context = (view.events.x @ centres.T).argmax(axis=1)
+    part = part[view.events.target]
+    if not any_context:
+        part = np.where(part == context, context, PARTS)
+    largest = np.argsort(-np.bincount(part)[:PARTS], kind="stable")[:2]
     return [rng.permutation(np.flatnonzero(part == p)) for p in rng.permutation(largest)]
 
 
-def k_means(vectors: FloatArray, rng: np.random.Generator) -> IntArray:
-    """(N,) number of each item's part, by cosine."""
+def k_means(vectors: FloatArray, rng: np.random.Generator) -> tuple[IntArray, FloatArray]:
+    """(N,) number of each item's part, by cosine, and the parts' centres."""
     centres = vectors[rng.choice(len(vectors), PARTS, replace=False)]
     for _ in range(ROUNDS):
         part: IntArray = (vectors @ centres.T).argmax(axis=1).astype(np.int64)
         sums = np.array([vectors[part == p].sum(axis=0) for p in range(PARTS)])
         centres = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
-    return part
+    return part, centres
 
 
 def travel(
