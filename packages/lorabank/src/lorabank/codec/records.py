@@ -102,7 +102,7 @@ def _schema(cls: Any) -> tuple[tuple[str, type | None, Converter, Converter], ..
 
 
 def _converter(kind: Any) -> Converter:
-    origin = typing.get_origin(kind)
+    origin = _origin(kind)
     if origin in (typing.Union, types.UnionType):
         (inner,) = (arg for arg in typing.get_args(kind) if arg is not type(None))
         return functools.partial(_convert_optional, _converter(inner))
@@ -115,6 +115,14 @@ def _converter(kind: Any) -> Converter:
     if kind in _SCALARS:
         return _convert_float if kind is float else functools.partial(_convert_scalar, kind)
     return functools.partial(_convert_nested, kind)
+
+
+def _origin(kind: Any) -> Any:
+    """What a generic is one of; numpy's ``NDArray`` may be a type alias by statement (PEP 695)."""
+    origin = typing.get_origin(kind)
+    while hasattr(origin, "__value__"):
+        origin = typing.get_origin(origin.__value__)
+    return origin
 
 
 def _convert_optional(inner: Converter, value: Any, name: str) -> Any:
@@ -151,7 +159,7 @@ def _convert_nested(cls: type, value: Any, name: str) -> Any:  # noqa: ARG001 - 
 
 
 def _writer(kind: Any) -> Converter:
-    origin = typing.get_origin(kind)
+    origin = _origin(kind)
     if origin in (typing.Union, types.UnionType):
         (inner,) = (arg for arg in typing.get_args(kind) if arg is not type(None))
         return functools.partial(_convert_optional, _writer(inner))

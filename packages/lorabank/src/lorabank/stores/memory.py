@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count, islice
 
+import anyio.lowlevel
+
 from lorabank.config import ReplayConfig
 from lorabank.errors import StoreClosedError, VersionConflictError
 from lorabank.replay import ExperienceReplay
@@ -56,6 +58,7 @@ class MemoryAdapterStore:
 
     async def commit(self, change: Change) -> int:
         """See `AdapterStore.commit`."""
+        await anyio.lowlevel.checkpoint()  # a loop of updates waits for nothing else
         self._require_open()
         user_id = change.adapter.user_id
         stored = self._adapters.get(user_id)
