@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
@@ -44,6 +46,30 @@ async def test_a_server_that_was_killed_and_started_again(
                 assert await ids(store) == ["p001", "p002", "p003"]
                 async with open_store(url) as other:
                     assert await ids(other) == ["p001", "p002", "p003"]
+
+
+async def test_a_server_that_is_killed_in_the_middle_of_a_call(
+    server_script: Path, tmp_path: Path
+) -> None:
+    database, port = tmp_path / "a.db", free_port()
+    prepare_database(database, server_script)
+    url = f"agentic-flow+http://127.0.0.1:{port}/mcp?timeout={10 * LIMIT}"
+    before = set(children(os.getpid()))
+    with anyio.fail_after(LIMIT), http_server(database, port):
+        (proxy,) = set(children(os.getpid())) - before
+        async with open_store(url) as store:
+            await store.put_many([pattern(1)])
+            (node,) = children(proxy)
+            os.kill(node, signal.SIGSTOP)  # so that no call is answered
+            with ExitStack() as stack:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(store.put_many, [pattern(2)])
+                    group.start_soon(store.put_many, [pattern(3), pattern(4)])
+                    await anyio.wait_all_tasks_blocked()
+                    for process in (proxy, node):
+                        await kill(process)
+                    stack.enter_context(http_server(database, port))
+                assert await ids(store) == ["p001", "p002", "p003", "p004"]
 
 
 async def test_nobody_there() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from threading import Event
 from time import thread_time
 
+import anyio
 import anyio.lowlevel
 import numpy as np
 
@@ -265,6 +266,58 @@ class DeleteSkillOverclaimed(MemoryStore):
         return skill_id in {skill.id for skill in await self.list_skills(namespace)}
 
 
+class ReturnsWhenCancelled(MemoryStore):
+    """As if it had been done."""
+
+    async def put_many(self, patterns: Sequence[Pattern]) -> None:
+        with suppress(anyio.get_cancelled_exc_class()):
+            await anyio.lowlevel.checkpoint()
+            await super().put_many(patterns)
+
+
+class GivesItsArraysAway(MemoryStore):
+    async def put_many(self, patterns: Sequence[Pattern]) -> None:
+        self._prepare(patterns)
+        own = [replace(pattern) for pattern in patterns]
+        for pattern in own:
+            object.__setattr__(pattern, "context", pattern.context.copy())
+        await super().put_many(own)
+
+
+class WritesIntoTheQuery(MemoryStore):
+    async def search(
+        self, namespace: str, vector: FloatArray, k: int, where: PatternFilter
+    ) -> list[Match]:
+        if vector.flags.writeable and 0 < np.abs(vector).max() < 1e20:
+            vector /= np.linalg.norm(vector.astype(np.float64)).astype(np.float32)
+        return await super().search(namespace, vector, k, where)
+
+
+class Remembers(MemoryStore):
+    """What it was asked, until something is stored; and the list that it gave is the one it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: dict[tuple[object, ...], list[Match]] = {}
+
+    async def put_many(self, patterns: Sequence[Pattern]) -> None:
+        self.answers.clear()
+        await super().put_many(patterns)
+
+    async def search(
+        self, namespace: str, vector: FloatArray, k: int, where: PatternFilter
+    ) -> list[Match]:
+        asked = (namespace, vector.tobytes(), k, where)
+        if asked not in self.answers:
+            self.answers[asked] = await super().search(namespace, vector, k, where)
+        return self.answers[asked]
+
+
+class DeleteIgnoresUntil(MemoryStore):
+    async def delete(self, namespace: str, where: PatternFilter) -> int:
+        return await super().delete(namespace, replace(where, until=None))
+
+
 CAUGHT_BY: dict[type[MemoryStore], set[str]] = {
     DistanceForSimilarity: {"search-order"},
     ProductForCosine: {"search-exact", "search-any-length"},
@@ -291,6 +344,11 @@ CAUGHT_BY: dict[type[MemoryStore], set[str]] = {
     UseAfterClose: {"use-after-close", "use-after-block"},
     DurabilityOverclaimed: {"durable-as-declared", "reopen-keeps-all"},
     SharingOverclaimed: {"shared-sees-writes", "shared-writers"},
+    ReturnsWhenCancelled: {"cancel-put"},
+    GivesItsArraysAway: {"answers-are-the-callers"},
+    WritesIntoTheQuery: {"arguments-stay-as-they-are"},
+    Remembers: {"delete-is-gone", "answers-are-the-callers"},
+    DeleteIgnoresUntil: {"delete-meaning"},
     DeleteUndeclared: {"delete-as-declared"},
     DeleteSkillOverclaimed: {"delete-skill-as-declared", "skill-deleted"},
 }

@@ -19,6 +19,7 @@ from tests.crash.nursery import (
     stored_versions,
 )
 from tests.crash.worker import CONFIG, LoggingBank, feedback
+from tests.support.small_disk import small_disk
 
 from lorabank import Clock
 from lorabank.personalizer import Personalizer
@@ -108,7 +109,7 @@ def test_eight_processes_lose_no_update(tmp_path: Path) -> None:
     assert log.learned > 50
 
 
-def test_full_disk(tmp_path: Path) -> None:
+def test_limit_on_files(tmp_path: Path) -> None:
     """A typed error, nothing lost, and it goes on once there is room."""
     database, log = tmp_path / "app.db", Log(tmp_path / "log")
     with nursery() as workers:
@@ -118,6 +119,20 @@ def test_full_disk(tmp_path: Path) -> None:
     assert log.errors == ["StoreUnavailableError"] * 2
     stored = stored_versions(database)
     assert stored == log.counts
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """The same with a file system that has no room left."""
+    log = Log(tmp_path / "log")
+    (small := tmp_path / "small").mkdir()
+    database = small / "app.db"
+    with small_disk(small, 6), nursery() as workers:
+        for seed in (0, 1):
+            (small / "ballast").write_bytes(bytes(1 << 20))
+            assert workers.wait(workers.start("full", seed, database, log.path)) == 0
+        assert_nothing_lost(database, log)
+        assert stored_versions(database) == log.counts
+    assert log.errors == ["StoreUnavailableError"] * 2
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])

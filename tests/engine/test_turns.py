@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -126,3 +128,28 @@ async def test_a_large_replay_is_read_by_and_by() -> None:
     assert ticks >= 3
     assert sum(map(len, found.values())) >= 5_000 - 3 * (ticks + 1)
     assert f"user {1_900 + ticks}" not in found, "who was forgotten meanwhile is not in it"
+
+
+def test_the_first_updates_import_nothing() -> None:
+    """numpy has parts that it imports when they are first used, and that would be on the loop."""
+    script = """
+import sys, anyio, numpy as np
+from lorabank import EmbeddingSpace, EngineConfig, Feedback, LoRAPersonalizationEngine
+
+async def main():
+    config = EngineConfig(EmbeddingSpace("test", 16), rank=2)
+    async with LoRAPersonalizationEngine(config, "memory://") as engine:
+        known = set(sys.modules)
+        adapter = await engine.create_adapter("ada")
+        x = np.ones((4, 16), np.float32)
+        for _ in range(12):
+            adapter, _ = await engine.update_adapter(adapter, Feedback(x, 0.5 * x))
+        await engine.flush()
+        print(*sorted({name.partition(".")[0] for name in set(sys.modules) - known}))
+
+anyio.run(main)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=True, text=True, timeout=120
+    )
+    assert "numpy" not in done.stdout.split()

@@ -8,7 +8,7 @@ import pytest
 from lorabank.types.arrays import FloatArray
 from lorabank.types.query import EVERYTHING, PatternFilter
 from lorabank_bench.faiss_backend.texts import bank_and_queries
-from lorabank_faiss.approximate import Approximate
+from lorabank_faiss.approximate import Approximate, _probes
 from lorabank_faiss.contents import Contents
 from lorabank_faiss.threads import single
 from lorabank_faiss.vectors import exact_scores
@@ -80,3 +80,19 @@ def test_more_than_the_index_would_propose(
         )
     assert len(found.keys) >= 5000
     assert len(set(found.keys.tolist())) == len(found.keys)
+
+
+@pytest.mark.parametrize(
+    ("lists", "rows", "share", "probes"),
+    [
+        (128, 12_000, 1.0, 128),
+        (256, 40_000, 1.0, 217),  # at least 34,000 rows
+        (512, 68_000, 1.0, 256),
+        (512, 200_000, 1.0, 168),
+        (1024, 1_000_000, 1.0, 118),
+        (1024, 1_000_000, 0.5, 237),  # more lists, the fewer pass
+        (512, 0, 1.0, 512),
+    ],
+)
+def test_how_many_lists_are_looked_into(lists: int, rows: int, share: float, probes: int) -> None:
+    assert _probes(lists, rows, share) == probes

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import anyio
@@ -26,6 +27,7 @@ from lorabank.types.space import EmbeddingSpace
 from lorabank_faiss import FaissStore, Settings, open_store
 from lorabank_faiss.schema import FILE
 from tests.faiss.samples import DIM, NAMESPACE, pattern, patterns, vector
+from tests.support.small_disk import small_disk
 
 ROOT = Path(__file__).parents[2]
 COUNT = 300
@@ -172,6 +174,28 @@ async def test_a_damaged_record_is_a_typed_error(tmp_path: Path) -> None:
         assert len(await store.get(NAMESPACE, ["p000001"])) == 1
 
 
+async def test_a_lost_record_is_a_typed_error(tmp_path: Path) -> None:
+    """As a page that was written over loses it."""
+    await filled(tmp_path)
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection, connection:
+        connection.execute("DELETE FROM body WHERE key % 2 = 0")
+    async with open_store(settings(tmp_path)) as store:
+        with pytest.raises(BankRejectedError, match="not in the database"):
+            await found(store)
+
+
+async def test_damaged_text_in_the_schema_is_a_typed_error(tmp_path: Path) -> None:
+    """SQLite quotes it in its complaint, which then is no text either."""
+    await filled(tmp_path)
+    path, statement = tmp_path / FILE, b"CREATE TABLE tombstone("
+    data = path.read_bytes()
+    assert statement in data
+    path.write_bytes(data.replace(statement, b"CREATE TABLE \xf5\xf5 \xf5 \xf5tone("))
+    with pytest.raises(BankRejectedError, match="damaged"):
+        async with open_store(settings(tmp_path)):
+            pytest.fail("it opened")
+
+
 async def test_another_space_is_refused(tmp_path: Path) -> None:
     await filled(tmp_path)
     async with open_store(settings(tmp_path)) as store:
@@ -237,19 +261,6 @@ async def test_a_limit_on_files_loses_nothing(tmp_path: Path) -> None:
     assert error == BankUnavailableError.__name__
     async with open_store(settings(tmp_path)) as store:
         assert await found(store) == sorted(acknowledged)
-
-
-@contextmanager
-def small_disk(directory: Path) -> Iterator[None]:
-    """A file system of 3 MB on ``directory``."""
-    mount = shutil.which("mount")
-    command = [mount or "mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(directory)]
-    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("may not mount a small file system here; the limit on files is tested")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(directory)], check=True)
 
 
 @pytest.mark.timeout(300)

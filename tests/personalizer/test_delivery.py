@@ -35,10 +35,15 @@ async def test_what_the_bank_did_not_take_waits_for_the_next_start(sqlite_url: s
     down.script["store_patterns"] = failing()
     async with Personalizer.open(QUICK, store=sqlite_url, bank=down) as p:
         reports = await learn(p, "ada", 6)
+        told, _ = await p.stats()
+        assert (told.delivered, told.waiting, told.dead) == (0, 5, 0)
     assert await bank_ids(down) == []
     async with Personalizer.open(QUICK, store=sqlite_url, bank=up) as p:
         with anyio.fail_after(10):
             await p._parts.queue.emptied()
+        told, _ = await p.stats()
+        assert (told.delivered, told.waiting, told.dead) == (5, 0, 0)
+        assert told.replay_bytes > 0
     assert [p.id for some in up.received for p in some] == finished(reports)
     async with open_adapter_store(sqlite_url) as store:
         assert (await store.counts()).queued == 0

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import count
 from threading import Event
 
+import anyio
 import anyio.lowlevel
 
 from lorabank.errors import StoreClosedError, VersionConflictError
@@ -70,6 +71,17 @@ class HalfACommitWhenCancelled(MemoryAdapterStore):
         revision = await super().commit(replace(change, episodes=(), experience=None))
         await anyio.lowlevel.checkpoint()
         return await super().commit(replace(change, expected=revision))
+
+
+class ReturnsWhenCancelled(MemoryAdapterStore):
+    """As if it had been done."""
+
+    async def commit(self, change: Change) -> int:
+        try:
+            await anyio.lowlevel.checkpoint()
+        except anyio.get_cancelled_exc_class():
+            return 10**6
+        return await super().commit(change)
 
 
 class NewestFirst(MemoryAdapterStore):
@@ -185,6 +197,7 @@ CAUGHT_BY: Mapping[type[MemoryAdapterStore], str] = {
     CheckThenWait: "one-winner",
     PhantomEpisodes: "conflict-changes-nothing",
     HalfACommitWhenCancelled: "cancel-commit",
+    ReturnsWhenCancelled: "cancel-commit",
     NewestFirst: "queue-order",
     GoneMeansForgotten: "settle-again",
     NobodyIsEverLate: "settle-after-forget",

@@ -17,7 +17,7 @@ import anyio.to_thread
 
 from lorabank.protocols import PatternStore
 from lorabank.types.space import EmbeddingSpace
-from lorabank_conformance.adapters.processes import count_up, version
+from lorabank_conformance.adapters.processes import commit, count_up, version
 from lorabank_conformance.samples import Samples
 from lorabank_conformance.stores.processes import put, see
 from lorabank_conformance.target import place_of
@@ -25,6 +25,7 @@ from lorabank_conformance.target import place_of
 WORKS: dict[str, Callable[..., Awaitable[Any]]] = {
     "put": put,
     "see": see,
+    "commit": commit,
     "count_up": count_up,
     "version": version,
 }

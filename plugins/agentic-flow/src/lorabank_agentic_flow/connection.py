@@ -121,10 +121,12 @@ class Connection:
                 self._transport.connect() as streams,
                 ClientSession(streams.read, streams.write) as session,
             ):
-                with anyio.fail_after(_START_TIME):
-                    await session.initialize()
+                await _initialize(session, streams.lost)
                 async with anyio.create_task_group() as group:
-                    worked = await self._serve(Session(session, group, streams, self._timeout))
+                    try:
+                        worked = await self._serve(Session(session, group, streams, self._timeout))
+                    finally:
+                        streams.lost.set()  # from here on the group takes no calls
                     group.cancel_scope.cancel()
         except Exception as exc:  # noqa: BLE001 - whatever ends a session, the next is tried
             self._note(exc)
@@ -162,6 +164,21 @@ class Connection:
         self._session = session
         self._changed.set()
         self._changed = anyio.Event()
+
+
+async def _initialize(session: ClientSession, lost: anyio.Event) -> None:
+    async with anyio.create_task_group() as group:
+
+        async def give_up() -> None:
+            await lost.wait()
+            group.cancel_scope.cancel()
+
+        group.start_soon(give_up)
+        with anyio.fail_after(_START_TIME):
+            await session.initialize()
+        group.cancel_scope.cancel()
+    if lost.is_set():
+        raise ConnectionLostError("the server went away before it was ready")
 
 
 def _pauses() -> Iterator[float]:

@@ -13,7 +13,7 @@ import anyio
 
 from lorabank.errors import BankRejectedError, BankUnavailableError
 from lorabank_agentic_flow.aside import Aside, Cutter
-from lorabank_agentic_flow.sdk import cut_body, http_streams
+from lorabank_agentic_flow.sdk import http_streams, watch_body
 from lorabank_agentic_flow.transport import Streams
 
 # Statuses that won't change by asking again.
@@ -49,18 +49,18 @@ class HttpTransport:
     async def connect(self) -> AsyncIterator[Streams]:
         """See `Transport.connect`."""
         statuses: list[int] = []
-        aside = Aside()
+        aside, lost = Aside(), anyio.Event()
 
         async def note(response: Any) -> None:
             statuses[:] = [int(response.status_code)]
-            cut_body(response, Cutter(aside))
+            watch_body(response, Cutter(aside), lost.set)
 
         try:
             async with http_streams(self.url, self.headers, note, self.verify) as (
                 read,
                 write,
             ):
-                yield Streams(read, write, anyio.Event(), aside)
+                yield Streams(read, write, lost, aside)
         except Exception as exc:
             untrusted = _untrusted(exc)
             if untrusted is not None:

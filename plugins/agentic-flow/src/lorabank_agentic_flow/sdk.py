@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -19,6 +19,7 @@ from mcp.shared import exceptions
 from mcp.shared.message import SessionMessage
 
 from lorabank_agentic_flow.aside import Cutter
+from lorabank_agentic_flow.posting import Posts
 
 __all__ = ["ClientSession", "SessionMessage", "protocol_error_code"]
 
@@ -72,26 +73,44 @@ def protocol_error_code(error: Exception) -> int:
     return int(getattr(detail, "code", 0))
 
 
-class _CutBody(_httpx.AsyncByteStream):  # type: ignore[misc]
+class _Body(_httpx.AsyncByteStream):  # type: ignore[misc]
     """A response's body without its long strings."""
 
-    def __init__(self, body: Any, cutter: Cutter) -> None:
+    def __init__(self, body: Any, cutter: Cutter | None, on_end: Callable[[], None]) -> None:
         self._body = body
         self._cutter = cutter
+        self._on_end = on_end
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._body:
-            yield self._cutter.feed(chunk)
-        yield self._cutter.finish()
+        try:
+            async for chunk in self._body:
+                yield chunk if self._cutter is None else self._cutter.feed(chunk)
+        except Exception:
+            self._on_end()
+            raise
+        if self._cutter is not None:
+            yield self._cutter.finish()
+        self._on_end()
 
     async def aclose(self) -> None:
         await self._body.aclose()
 
 
-def cut_body(response: Any, cutter: Cutter) -> None:
-    """Set aside what is long in a response that is about to be read."""
-    if "content-encoding" not in response.headers:
-        response.stream = _CutBody(response.stream, cutter)
+def watch_body(response: Any, cutter: Cutter, lost: Callable[[], None]) -> None:
+    """Set aside what is long in a response that is about to be read, and notice if it breaks off.
+
+    The SDK closes a stream of events as soon as it has read the answer in it. If such a stream ends
+    before, ``lost`` is called: no answer comes any more, but 1.x would not say so.
+    """
+    kind = str(response.headers.get("content-type", "")).lower()
+    answering = response.request.method == "POST" and kind.startswith("text/event-stream")
+    plain = "content-encoding" not in response.headers
+    on_end = lost if answering else _nothing
+    response.stream = _Body(response.stream, cutter if plain else None, on_end)
+
+
+def _nothing() -> None:
+    pass
 
 
 @asynccontextmanager
@@ -103,12 +122,17 @@ async def http_streams(
     ``on_response`` is awaited with each HTTP response. TLS certificates are verified against
     ``verify``, by default against the authorities that the HTTP library trusts.
     """
+    posts = Posts(_httpx.URL(url))
     client: Any = _httpx.AsyncClient(
         headers={**headers, "Accept-Encoding": "identity"},  # compressed bodies can't be cut
-        timeout=_httpx.Timeout(_TIMEOUT, read=_STREAM_TIMEOUT),
+        timeout=_httpx.Timeout(_TIMEOUT, read=_STREAM_TIMEOUT, pool=None),  # each call has a limit
         verify=True if verify is None else verify,
         follow_redirects=not _SECOND,  # 2.x follows those within the origin by itself
-        event_hooks={"response": [on_response]},
+        event_hooks={"request": [posts.on_request], "response": [on_response]},
     )
     async with client, streamable_http_client(url, http_client=client, **_NO_LIMIT) as streams:
-        yield streams[0], streams[1]
+        if _SECOND:
+            yield streams[0], streams[1]
+        else:
+            async with posts.one_by_one(streams[1]) as write:
+                yield streams[0], write

@@ -23,6 +23,7 @@ _SAMPLES_PER_LIST = 64
 _LEAST_SAMPLE = 64
 _PROBES = 168  # lists looked into, of up to
 _PROBED_LISTS = 512  # so many; of more lists, a share that falls with the root of their number
+_LEAST_ROWS = 34_000  # but so many that they hold about this many rows: there are steps in between
 _BREADTH = 5  # candidates of ``coarse`` per one that is wanted of ``codes``
 _SCANNED_SHARE = 0.06  # filters that leave less than this are served by ``codes`` alone
 _GATHERED_SHARE = 0.02  # and less than this by looking up just those rows
@@ -80,6 +81,7 @@ class Approximate:
         """Add rows behind those that are here."""
         units = np.ascontiguousarray(units, np.float32)
         self._refined.add(units)
+        self._unfiltered = self._parameters(Selected(None, 0), 1.0)
 
     def search(self, query: FloatArray, size: int, selected: Selected) -> Found:
         """At least ``size`` of the selected rows; fewer only if fewer are selected.
@@ -106,9 +108,8 @@ class Approximate:
         return Found(rows[0, :found], scores[0, :found])
 
     def _parameters(self, selected: Selected, share: float) -> Any:
-        lists = self.coarse.nlist
-        probes = _PROBES * min(1.0, math.sqrt(_PROBED_LISTS / lists)) / max(share, 1e-9)
-        how = faiss.SearchParametersIVF(nprobe=min(lists, int(probes)), sel=_selector(selected))
+        probes = _probes(self.coarse.nlist, len(self), share)
+        how = faiss.SearchParametersIVF(nprobe=probes, sel=_selector(selected))
         return faiss.IndexRefineSearchParameters(k_factor=1.0, base_index_params=how)
 
     def _nearest_of(self, rows: IntArray, query: FloatArray) -> Found:
@@ -135,6 +136,12 @@ def _selector(selected: Selected) -> Any:
     if selected.mask is None:
         return None
     return faiss.IDSelectorBitmap(np.packbits(selected.mask, bitorder="little"))
+
+
+def _probes(lists: int, rows: int, share: float) -> int:
+    """How many lists to look into, where so large a share of the rows is selected."""
+    wanted = _PROBES * min(1.0, math.sqrt(_PROBED_LISTS / lists))
+    return min(lists, int(max(wanted, lists * _LEAST_ROWS / max(1, rows)) / max(share, 1e-9)))
 
 
 def _lists(count: int) -> int:

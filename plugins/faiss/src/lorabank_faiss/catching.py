@@ -73,11 +73,8 @@ def units_by_key(
     Raises: BankRejectedError if one is damaged; or missing, unless ``strict`` is false.
     """
     wanted = keys.tolist()
-    found = by_key(connection, "crc, unit", wanted)
+    found = by_key(connection, "crc, unit", wanted, strict=strict)
     there = [found[key] for key in wanted if key in found]
-    if strict and len(there) < len(wanted):
-        missing = len(wanted) - len(there)
-        raise BankRejectedError(f"{missing} patterns of the index are not in the database")
     if not there:
         return np.empty((0, dim), np.float32)
     checksums, blobs = zip(*there, strict=True)

@@ -35,6 +35,8 @@ def translated() -> Iterator[None]:
         yield
     except sqlite3.Error as exc:
         raise bank_error(exc) from exc
+    except UnicodeDecodeError as exc:  # text of the database, or of SQLite's complaint about it
+        raise BankRejectedError(f"{_LASTING[sqlite3.SQLITE_CORRUPT]} ({exc})") from exc
     except OSError as exc:
         kind = BankUnavailableError if exc.errno in _PASSING_ERRNO else BankRejectedError
         raise kind(f"the bank's directory can't be used: {exc}") from exc

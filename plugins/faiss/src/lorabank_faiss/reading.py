@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lorabank import codec
-from lorabank.errors import InvalidInputError
+from lorabank.errors import BankRejectedError, InvalidInputError
 from lorabank.protocols import StoreStats
 from lorabank.turns import give_way, unhurried
 from lorabank.types.arrays import IntArray
@@ -126,9 +126,12 @@ def stats(connection: sqlite3.Connection, name: str) -> StoreStats:
 
 
 def by_key(
-    connection: sqlite3.Connection, selected: str, keys: Sequence[int]
+    connection: sqlite3.Connection, selected: str, keys: Sequence[int], *, strict: bool = True
 ) -> dict[int, tuple[Any, ...]]:
-    """Columns of ``pattern``, or ``record``, for each key that is there."""
+    """Columns of ``pattern``, or ``record``, by key.
+
+    Raises: BankRejectedError if one is missing, unless ``strict`` is false.
+    """
     found: dict[int, tuple[Any, ...]] = {}
     for start in range(0, len(keys), _BLOCK):
         give_way()
@@ -137,4 +140,7 @@ def by_key(
         table = "body" if selected == "record" else "pattern"
         statement = f"SELECT key, {selected} FROM {table} WHERE key IN ({marks})"
         found.update((key, rest) for key, *rest in connection.execute(statement, some))
+    if strict and len(found) < len(keys):
+        missing = len(keys) - len(found)
+        raise BankRejectedError(f"{missing} patterns of the index are not in the database")
     return found

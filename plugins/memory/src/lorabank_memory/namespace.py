@@ -121,7 +121,7 @@ class Namespace:
         return [
             id_of(view.records[row])
             for view in self.views()
-            for row in np.flatnonzero(passing(view, where)).tolist()
+            for row in np.flatnonzero(passing(view.columns, where)).tolist()
         ]
 
     def parts(self, ids: Sequence[str]) -> list[list[str]]:
@@ -138,13 +138,16 @@ class Namespace:
         self._settle()
         return list(islice(self._sorted.after(pattern_id), count))
 
-    def those_that_pass(self, ids: Sequence[str], where: PatternFilter) -> Iterator[Pattern]:
-        """The patterns of these ids, all of them here, that pass; until the next await."""
-        numbers = [self._index[pattern_id] for pattern_id in ids]
-        passes = {number: self._segments[number].passes(where) for number in set(numbers)}
-        for pattern_id, number in zip(ids, numbers, strict=True):
-            if passes[number](pattern_id):
-                yield self._segments[number].get(pattern_id)
+    def those_that_pass(self, ids: Iterable[str], where: PatternFilter) -> list[Pattern]:
+        """The patterns of these ids, all of them here, that pass, in the same order.
+
+        For runs of ids that lie in one segment, as those of one time do.
+        """
+        return [
+            self._segments[number].get(pattern_id)
+            for number, run in groupby(ids, self._index.__getitem__)
+            for pattern_id in self._segments[number].those_that_pass(run, where)
+        ]
 
     def _merge_small(self) -> None:
         """Keep all closed segments but one at least half full."""

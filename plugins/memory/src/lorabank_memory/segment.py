@@ -7,7 +7,8 @@ lock. Removing does not: while a thread looks at a segment, it is copied first (
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -94,10 +95,11 @@ class Segment:
         """The pattern of this id, which must be here."""
         return pattern_of(self._records[self._rows[pattern_id]])
 
-    def passes(self, where: PatternFilter) -> Callable[[str], bool]:
-        """Says of an id that is here whether its pattern passes, as of now."""
-        mask = passing(self.view(), where).tolist()
-        return lambda pattern_id: mask[self._rows[pattern_id]]
+    def those_that_pass(self, ids: Iterable[str], where: PatternFilter) -> list[str]:
+        """Those of these ids, all of them here, whose pattern passes."""
+        ids = list(ids)
+        rows = [self._rows[pattern_id] for pattern_id in ids]
+        return list(compress(ids, passing(self._columns[rows], where).tolist()))
 
     def extend(self, rows: Rows) -> None:
         """Add rows at the end; they must fit."""
@@ -140,9 +142,8 @@ class Segment:
         self._unit[last], self._records[last] = 0, None  # nothing of what is deleted stays behind
 
 
-def passing(view: View, where: PatternFilter) -> BoolArray:
-    """Which rows pass the filter, bool (n,): `PatternFilter.matches`, vectorised."""
-    columns = view.columns
+def passing(columns: NDArray[np.void], where: PatternFilter) -> BoolArray:
+    """Which rows (n,) pass the filter, bool (n,): `PatternFilter.matches`, vectorised."""
     mask = np.ones(len(columns), np.bool_)
     if where == EVERYTHING:
         return mask

@@ -5,8 +5,9 @@ from __future__ import annotations
 import anyio
 
 from lorabank.errors import VersionConflictError
-from lorabank.stores import AdapterStore
-from lorabank_conformance.adapters.base import AdapterOpener, Adapters, AdapterSuite
+from lorabank.stores import AdapterStore, ForgetCounts
+from lorabank_conformance.adapters.base import AdapterOpener, Adapters, AdapterSuite, key_of
+from lorabank_conformance.adapters.queueing import ids
 from lorabank_conformance.elsewhere import elsewhere
 from lorabank_conformance.laws import law
 from lorabank_conformance.samples import Samples
@@ -33,8 +34,28 @@ async def version(store: AdapterStore, _: Samples, user_id: str) -> int:
     return 0 if found is None else found.adapter.version
 
 
+async def commit(store: AdapterStore, make: Samples, user_id: str) -> None:
+    """A first adapter with an episode and an experience."""
+    await store.commit(Adapters(make).change(user_id, episodes=(f"of {user_id}",), seen=2))
+
+
 class ProcessLaws(AdapterSuite):
     """Two processes; they take the suite's ``address``."""
+
+    @law(reopens=True)
+    async def test_killed_writer(self, opener: AdapterOpener) -> None:
+        """Protects what was acknowledged: it is there though its process was killed, not closed.
+
+        The adapter, its episode and its experience; and the place can be opened again.
+        """
+        self.require("durable")
+        async with elsewhere(self.address, self.space) as other:
+            await other.ask("commit", "ada")
+            await other.kill()
+        async with opener() as store:
+            assert await version(store, self.make, "ada") == 1
+            assert ids(await store.queued(10)) == ["of ada"]
+            assert await store.remains("ada", key_of("ada")) == ForgetCounts(1, 1, 1)
 
     @law(reopens=True)
     async def test_processes_share(self, opener: AdapterOpener) -> None:

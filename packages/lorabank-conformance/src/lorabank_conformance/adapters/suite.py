@@ -19,22 +19,23 @@ from lorabank_conformance.adapters.replaying import ReplayLaws
 from lorabank_conformance.adapters.scanning import ScanLaws
 
 
+# pytest runs the laws of the last base first, and random histories take longest.
 class AdapterStoreConformance(
-    CommitLaws,
-    QueueLaws,
-    ForgetLaws,
-    DutyLaws,
-    ReplayLaws,
-    PopulationLaws,
-    RecordLaws,
-    ScanLaws,
-    HostilityLaws,
-    DurabilityLaws,
-    ProcessLaws,
-    LifecycleLaws,
-    ConcurrencyLaws,
-    CancellationLaws,
     DifferentialLaws,
+    CancellationLaws,
+    ConcurrencyLaws,
+    LifecycleLaws,
+    ProcessLaws,
+    DurabilityLaws,
+    HostilityLaws,
+    ScanLaws,
+    RecordLaws,
+    PopulationLaws,
+    ReplayLaws,
+    DutyLaws,
+    ForgetLaws,
+    QueueLaws,
+    CommitLaws,
 ):
     """Every law of an `AdapterStore`, on asyncio and trio.
 

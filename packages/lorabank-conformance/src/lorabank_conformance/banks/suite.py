@@ -10,8 +10,14 @@ from lorabank_conformance.banks.retrieving import RetrievalLaws
 from lorabank_conformance.banks.serving import ServingLaws
 
 
+# pytest runs the laws of the last base first.
 class ReasoningBankConformance(
-    RetrievalLaws, LearningLaws, ConsolidationLaws, ForgetLaws, KeepingLaws, ServingLaws
+    ServingLaws,
+    KeepingLaws,
+    ForgetLaws,
+    ConsolidationLaws,
+    LearningLaws,
+    RetrievalLaws,
 ):
     """Every law of a `ReasoningBank`, on asyncio and trio.
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from lorabank.protocols import Capability, PatternStore
 from lorabank.types.query import EVERYTHING, PatternFilter
 from lorabank_conformance.compare import assert_ranking, assert_same
 from lorabank_conformance.laws import Opener, law
 from lorabank_conformance.samples import NAMESPACE, outcome
+from lorabank_conformance.stores.filters import edge_filters, random_pattern
 from lorabank_conformance.suite import Suite
 
 
@@ -23,6 +28,9 @@ class DeletionLaws(Suite):
         ]
         await store.put_many(patterns)
         gone = PatternFilter(user_key="u1")
+        # The very questions of below, in case that the store remembers its answers.
+        assert len(await store.search(NAMESPACE, rows[1], 100, EVERYTHING)) == 60
+        assert len(await store.search(NAMESPACE, rows[1], 100, gone)) == 20
         assert await store.delete(NAMESPACE, gone) == 20
         rest = [pattern for pattern in patterns if pattern.user_key != "u1"]
         assert_same(await store.get(NAMESPACE, [p.id for p in patterns]), rest)
@@ -43,6 +51,19 @@ class DeletionLaws(Suite):
         assert await store.delete(NAMESPACE, where) == 5
         rest = [pattern for pattern in patterns if not where.matches(pattern)]
         assert_same(await store.scan(NAMESPACE, EVERYTHING, None, 100), rest)
+
+    @law(Capability.DELETE)
+    async def test_delete_meaning(self, store: PatternStore) -> None:
+        """Protects everyone else likewise: by each condition, as PatternFilter.matches has it."""
+        make, rng = self.make, np.random.default_rng(62)
+        patterns = [random_pattern(make, i, rng) for i in range(30)]
+        for number, where in enumerate(edge_filters()):
+            namespace = f"filter {number}"
+            own = [replace(pattern, namespace=namespace) for pattern in patterns]
+            await store.put_many(own)
+            rest = [pattern for pattern in own if not where.matches(pattern)]
+            assert await store.delete(namespace, where) == len(own) - len(rest), where
+            assert_same(await store.scan(namespace, EVERYTHING, None, 100), rest)
 
     @law(Capability.DELETE)
     async def test_delete_then_put(self, store: PatternStore) -> None:

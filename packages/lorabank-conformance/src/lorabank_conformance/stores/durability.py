@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import anyio
+import numpy as np
 import pytest
 
 from lorabank.errors import EmbeddingSpaceError
@@ -37,6 +38,32 @@ class DurabilityLaws(Suite):
             assert_same(await store.list_skills(NAMESPACE), [make.full_skill("s")])
             found = await store.search(NAMESPACE, make.axis(2), 100, EVERYTHING)
             assert_ranking(found, records, make.axis(2), 100)
+
+    @law(Capability.DURABLE, reopens=True)
+    async def test_reopen_keeps_answers(self, opener: Opener) -> None:
+        """Protects repeatable answers: the same matches in the same order after opening again.
+
+        Equal ones too, in whichever order they were stored.
+        """
+        make, rng = self.make, np.random.default_rng(72)
+        crowd = [make.pattern(f"p{i:02}", row) for i, row in enumerate(make.vectors(20, seed=73))]
+        alike = [make.pattern(f"t{i:02}", make.axis(1)) for i in range(20)]
+        records = [*crowd, *alike]
+        shuffled = [records[i] for i in rng.permutation(len(records))]
+        queries = [make.axis(1), *make.vectors(3, seed=74)]
+
+        async def answers(store: PatternStore) -> list[list[str]]:
+            found = [await store.search(NAMESPACE, query, 15, EVERYTHING) for query in queries]
+            return [[match.pattern.id for match in matches] for matches in found]
+
+        async with self.opened(opener) as store:
+            await store.put_many(shuffled[:25])
+            await store.put_many(shuffled[25:])
+            before = await answers(store)
+        async with self.opened(opener) as store:
+            assert await answers(store) == before
+            found = await store.search(NAMESPACE, make.axis(1), 40, EVERYTHING)
+            assert_ranking(found, records, make.axis(1), 40)
 
     @law(Capability.DURABLE, reopens=True)
     async def test_reopen_keeps_space(self, opener: Opener) -> None:

@@ -62,9 +62,9 @@ class FilterLaws(Suite):
         Bounds are compared in float64, and patterns without outcome pass no test of it.
         """
         make, rng = self.make, np.random.default_rng(23)
-        patterns = [_random_pattern(make, i, rng) for i in range(120)]
+        patterns = [random_pattern(make, i, rng) for i in range(120)]
         await store.put_many(patterns)
-        for where in [*_edge_filters(), *(_random_filter(rng) for _ in range(30))]:
+        for where in [*edge_filters(), *(_random_filter(rng) for _ in range(30))]:
             passing = [pattern for pattern in patterns if where.matches(pattern)]
             assert_same(await store.scan(NAMESPACE, where, None, 1000), passing)
             matches = await store.search(NAMESPACE, make.axis(1), 1000, where)
@@ -97,7 +97,7 @@ _REWARDS = (0.0, 0.1 + 0.2, 0.3, 0.7, 1.0)
 _TIMES = (0.0, NOW, math.nextafter(NOW, math.inf), NOW + 1)
 
 
-def _random_pattern(make: Samples, number: int, rng: np.random.Generator) -> Pattern:
+def random_pattern(make: Samples, number: int, rng: np.random.Generator) -> Pattern:
     scored = outcome(float(rng.choice(_REWARDS)), success=bool(rng.integers(2)))
     return make.pattern(
         f"p{number:03}",
@@ -124,7 +124,7 @@ _VALUES: dict[str, tuple[Any, ...]] = {
 }
 
 
-def _edge_filters() -> list[PatternFilter]:
+def edge_filters() -> list[PatternFilter]:
     """Each field alone, with values that lie on the bounds."""
     return [PatternFilter(**{k: value}) for k, values in _VALUES.items() for value in values]
 

@@ -34,6 +34,19 @@ async def see(store: PatternStore, make: Samples) -> dict[str, list[str]]:
 class ProcessLaws(Suite):
     """Two processes; they take the suite's ``address``."""
 
+    @law(Capability.DURABLE, reopens=True)
+    async def test_killed_writer(self, opener: Opener) -> None:
+        """Protects what was acknowledged: it is there though its process was killed, not closed.
+
+        And the place can be opened again.
+        """
+        names = [f"p{i}" for i in range(5)]
+        async with elsewhere(self.address, self.space) as other:
+            await other.ask("put", names)
+            await other.kill()
+        async with self.opened(opener) as store:
+            assert await see(store, self.make) == {"scan": names, "search": names}
+
     @law(Capability.SHARED, reopens=True)
     async def test_processes_share(self, opener: Opener) -> None:
         """Protects services of many processes: both write at once, and each finds everything."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lorabank.protocols import Capability, PatternStore
 from lorabank_conformance.compare import assert_same
-from lorabank_conformance.laws import law
+from lorabank_conformance.laws import Opener, law
 from lorabank_conformance.samples import NAMESPACE
 from lorabank_conformance.suite import Suite
 
@@ -54,3 +54,16 @@ class SkillLaws(Suite):
         assert_same(await store.list_skills("theirs"), [kept])
         assert len(await store.get(NAMESPACE, ["s"])) == 1
         assert (await store.stats(NAMESPACE)).skills == 0
+
+    @law(Capability.DELETE_SKILL, Capability.DURABLE, reopens=True)
+    async def test_skill_deletion_survives_reopen(self, opener: Opener) -> None:
+        """Protects users who are in a skill: deleted is deleted after opening again, too."""
+        kept = self.make.skill("kept")
+        async with self.opened(opener) as store:
+            await store.put_skill(self.make.skill("gone"))
+            await store.put_skill(kept)
+        async with self.opened(opener) as store:
+            assert await store.delete_skill(NAMESPACE, "gone") is True
+        async with self.opened(opener) as store:
+            assert_same(await store.list_skills(NAMESPACE), [kept])
+            assert await store.delete_skill(NAMESPACE, "gone") is False

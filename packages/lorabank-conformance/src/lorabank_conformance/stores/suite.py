@@ -12,6 +12,7 @@ from lorabank_conformance.stores.filters import FilterLaws
 from lorabank_conformance.stores.hostility import HostilityLaws
 from lorabank_conformance.stores.lifecycle import LifecycleLaws
 from lorabank_conformance.stores.namespaces import NamespaceLaws
+from lorabank_conformance.stores.ownership import OwnershipLaws
 from lorabank_conformance.stores.processes import ProcessLaws
 from lorabank_conformance.stores.ranking import RankingLaws
 from lorabank_conformance.stores.records import RecordLaws
@@ -21,24 +22,26 @@ from lorabank_conformance.stores.spaces import SpaceLaws
 from lorabank_conformance.stores.writing import WriteLaws
 
 
+# pytest runs the laws of the last base first, and random histories take longest.
 class PatternStoreConformance(
-    RankingLaws,
-    FilterLaws,
-    RecordLaws,
-    WriteLaws,
-    ScanLaws,
-    DeletionLaws,
-    NamespaceLaws,
-    HostilityLaws,
-    SkillLaws,
-    SpaceLaws,
-    CapabilityLaws,
-    DurabilityLaws,
-    ProcessLaws,
-    LifecycleLaws,
-    ConcurrencyLaws,
-    CancellationLaws,
     DifferentialLaws,
+    CancellationLaws,
+    ConcurrencyLaws,
+    LifecycleLaws,
+    ProcessLaws,
+    DurabilityLaws,
+    CapabilityLaws,
+    SpaceLaws,
+    SkillLaws,
+    HostilityLaws,
+    NamespaceLaws,
+    DeletionLaws,
+    ScanLaws,
+    OwnershipLaws,
+    WriteLaws,
+    RecordLaws,
+    FilterLaws,
+    RankingLaws,
 ):
     """Every law of a `PatternStore`, on asyncio and trio.
 

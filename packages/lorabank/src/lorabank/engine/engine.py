@@ -516,6 +516,10 @@ class LoRAPersonalizationEngine:
         finally:
             if connection is not None:
                 connection.closed.set()
+                if not connection.closing.is_set():
+                    # asyncio cancels whatever is still there when its loop shuts down.
+                    lost = len(connection.outbox.report().undelivered)
+                    log.error("the engine was left open: episodes are lost", count=lost)
 
     @asynccontextmanager
     async def _opened(self, source: ReasoningBank | str) -> AsyncIterator[ReasoningBank]:

@@ -33,6 +33,7 @@ class StoreQueue:
 
     Attributes:
         leads: whether this process delivers. Call `notify` when it changes.
+        delivered_count: episodes given to the bank by this process; given again, one counts again.
     """
 
     def __init__(self, store: AdapterStore, forget_again: ForgetAgain, clock: Clock) -> None:
@@ -42,6 +43,7 @@ class StoreQueue:
         self._first: list[QueuedEpisode] = []
         self.sending = anyio.Lock()
         self.leads = False
+        self.delivered_count = 0
         self._refused: set[Duty] = set()  # by the bank, for good
         self._changed = anyio.Event()
 
@@ -83,6 +85,7 @@ class StoreQueue:
     async def delivered(self, count: int) -> None:
         """See `EpisodeQueue.delivered`."""
         done, self._first = self._first[:count], self._first[count:]
+        self.delivered_count += len(done)  # before they are off the queue, for `Personalizer.stats`
         await self._settle(done, None)
         # Whose episodes are still on their way stays owed, should this process die behind them.
         later = _users(self._first)

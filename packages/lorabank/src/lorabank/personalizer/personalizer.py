@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from numpy.typing import ArrayLike
 
@@ -194,8 +195,9 @@ class Personalizer:
         With a population, it is one call for each all the same: the experts have to be mixed.
 
         Args:
-            users: n ids, of which one may come several times. A `Selection` of them that is used
-                again saves looking them up, which takes longer than the arithmetic.
+            users: n ids, of which one may come several times. A list of the same ids as in the
+                last call is not looked up again, unless an adapter has changed since; nor is a
+                `Selection`, whatever comes in between.
             X: (n, dim); row i is seen by user i.
             out: float32 (n, dim), C-contiguous, apart from X, for the result.
 
@@ -229,5 +231,17 @@ class Personalizer:
         return await self._parts.serving.item_vectors()
 
     async def stats(self) -> tuple[EngineStats, StoreCounts]:
-        """Counts of the engine since opening, and of the store."""
-        return self._parts.engine.stats(), await self._parts.store.counts()
+        """Counts since opening, and what the store holds now.
+
+        ``delivered`` is what this process has given to the bank, whoever learned it; ``waiting``,
+        ``dead`` and ``replay_bytes`` are the store's. ``rejected`` and ``replay_users`` stay 0.
+        """
+        counts = await self._parts.store.counts()
+        since = replace(
+            self._parts.engine.stats(),
+            delivered=self._parts.queue.delivered_count,
+            waiting=counts.queued,
+            dead=counts.dead,
+            replay_bytes=counts.experience_bytes,
+        )
+        return since, counts
