@@ -60,6 +60,9 @@ class MemoryAdapterStore:
         """See `AdapterStore.commit`."""
         await anyio.lowlevel.checkpoint()  # a loop of updates waits for nothing else
         self._require_open()
+        return self._commit_now(change)
+
+    def _commit_now(self, change: Change) -> int:
         user_id = change.adapter.user_id
         stored = self._adapters.get(user_id)
         revision = None if stored is None else stored.revision
