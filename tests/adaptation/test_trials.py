@@ -10,7 +10,7 @@ from tests.support.streams import DIM, Drifting, config_of, new_adapter
 
 from lorabank.adaptation.learning import descend
 from lorabank.adaptation.step import Decision, StepResult, adapt, prepare
-from lorabank.adaptation.trials import settings_of
+from lorabank.adaptation.trials import Shadows, settings_of
 from lorabank.adapter import Adapter, Objective, TrialArm
 from lorabank.config import EngineConfig, TrialConfig
 from lorabank.numerics.batch import Batch
@@ -160,3 +160,25 @@ def test_an_arm_multiplies_one_setting_and_steps_stay_whole() -> None:
     assert settings_of("steps", 0.1, defaults).steps == 1
     assert settings_of("steps", 2.6, defaults).steps == 3
     assert settings_of("default", 1.0, defaults) == defaults
+
+
+@objectives
+def test_what_arms_share_is_computed_once_and_is_the_same(objective: Objective) -> None:
+    config = config_with_trials(objective)
+    batch, start = run(objective, 2)[1][2], new_adapter(config)
+    here = Matrices(start.A, start.B, start.scale)
+    norm = descend(batch, here, config.defaults, None).norm
+    clips = (norm / 2, norm / 4, norm * 2, norm * 3)
+    settings = [replace(config.defaults, clip_threshold=clip) for clip in clips]
+    settings += [replace(one, steps=2) for one in settings]
+    settings += [replace(one, learning_rate=2 * one.learning_rate) for one in settings]
+    shadows = Shadows(batch, None)
+    shadows.served(here, settings[2], descend(batch, here, settings[2], None))
+    found = [shadows.descend(here, one) for one in settings]
+    for one, weights in zip(settings, found, strict=True):
+        alone = descend(batch, here, one, None).matrices
+        assert np.array_equal(weights.A, alone.A)
+        assert np.array_equal(weights.B, alone.B)
+    # Two that are never clipped, with one step, two, and either at the doubled rate.
+    assert all(found[i] is found[i + 1] for i in (2, 10))
+    assert len({id(weights) for weights in found}) <= len(found) - 2

@@ -25,6 +25,7 @@ from tests.agentic_flow.samples import MAKE, SPACE, ids, pattern
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+    pytest.mark.timeout(1200),  # the first one compiles better-sqlite3, if that was never done
 ]
 LIMIT = 300
 ROOT = Path(__file__).parents[2]

@@ -94,6 +94,26 @@ def test_growing_moves_nothing() -> None:
     assert all(lease.weights().A.__array_interface__["data"][0] % 64 == 0 for lease in held)
 
 
+def test_a_slab_that_was_made_elsewhere_is_used_next() -> None:
+    arena = Arena(6, 2, slab_bytes=1024)  # eight blocks
+    assert not arena.crowded
+    held = [arena.put(weights_of(seed)) for seed in range(6)]
+    assert not arena.crowded
+    held.append(arena.put(weights_of(6)))
+    assert arena.crowded
+    slab = arena.new_slab()
+    assert len(arena.slabs) == 1
+    arena.add(slab)
+    assert not arena.crowded
+    held += [arena.put(weights_of(seed)) for seed in range(7, 14)]
+    assert arena.slabs[1] is slab
+    assert len(arena.slabs) == 2
+    assert all(same(lease.weights(), weights_of(seed)) for seed, lease in enumerate(held))
+    assert (slab[0] != 0).any()
+    del held[3:]
+    assert not arena.crowded
+
+
 def test_views_are_read_only_and_know_their_lease() -> None:
     arena = Arena(2, 2)
     lease = arena.put(weights_of(0, 2, 2))

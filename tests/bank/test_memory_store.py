@@ -438,3 +438,22 @@ async def test_a_long_delete_gives_way_and_is_whole(
         await store.delete("shop", PatternFilter(since=0.0))
     assert ticks == 5, "others had their turns, and one of them cancelled it on its way"
     assert (await store.stats("shop")).patterns == 0, "what has begun is done entirely"
+
+
+async def test_patterns_that_wait_to_be_put_in_order_are_there(
+    make_pattern, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(namespace, "_WAITING", 3)
+    store = MemoryStore()
+    for number in range(7):  # settled at three and six, one waits
+        await store.put_many([make_pattern(f"p{number}", np.eye(2)[number % 2])])
+    one = make_pattern("p6", np.array([0.0, 1.0]))
+    await store.put_many([one])
+    await store.put_many([make_pattern("p0", np.array([0.0, 1.0]))])  # replaces a settled one
+    assert [p.id for p in await store.get("shop", ["p6", "p0", "p9"])] == ["p6", "p0"]
+    found = await store.search("shop", np.array([0.0, 1.0], np.float32), 9, EVERYTHING)
+    assert [m.pattern.id for m in found if m.score == 1.0] == ["p0", "p1", "p3", "p5", "p6"]
+    await store.put_many([make_pattern("p7", np.eye(2)[0])])
+    assert await store.delete("shop", EVERYTHING) == 8
+    assert await store.get("shop", ["p7"]) == []
+    assert await store.scan("shop", EVERYTHING, None, 10) == []

@@ -55,6 +55,19 @@ def test_the_guard_holds_up_what_is_too_slow(seconds: float, well: bool) -> None
     assert guard._holds(guard.Limit(own, other, 2.0)) is well
 
 
+def test_the_guard_lets_a_neighbour_go_away() -> None:
+    """One who is there for the first try alone; what is slow by itself stays so."""
+    tries = []
+
+    def run(count: int) -> float:
+        tries.append(count)
+        return count * (2.5e-6 if len(tries) < 30 else 1.5e-6)
+
+    other = at_speed("other", seconds=1e-6, turns=[])
+    assert guard._holds(guard.Limit(Case("own", run), other, 2.0))
+    assert len(tries) > 30
+
+
 def test_a_page_keeps_what_is_not_generated(tmp_path: Path) -> None:
     results = Results(MACHINE, quick=True)
     results.add(Figure("forward", "1 x 64", "numpy", 2.0, "us", 0.5, "plain numpy"))

@@ -102,8 +102,8 @@ def test_something_after_the_end() -> None:
 
 
 def test_a_future_version_says_so() -> None:
-    with pytest.raises(CodecError, match=r"version 3 is not known here .* upgrade lorabank"):
-        Adapter.from_bytes(signed(BODY, version=3))
+    with pytest.raises(CodecError, match=r"version 4 is not known here .* upgrade lorabank"):
+        Adapter.from_bytes(signed(BODY, version=4))
 
 
 def test_another_kind_says_so() -> None:
@@ -129,7 +129,7 @@ def in_place_of_a(ext: msgpack.ExtType) -> bytes:
     return signed(msgpack.packb(record))
 
 
-@pytest.mark.parametrize("code", [0, 5, 16, 22, 32, 38, 48, 54, 127])
+@pytest.mark.parametrize("code", [0, 5, 16, 22, 32, 38, 48, 54, 64, 70, 80, 86, 127])
 def test_other_extension_types(code: int) -> None:
     with pytest.raises(CodecError, match=f"extension type {code}"):
         Adapter.from_bytes(in_place_of_a(msgpack.ExtType(code, b"\1\0\0\0\0")))
@@ -178,6 +178,15 @@ def test_impossible_arrays(data: bytes) -> None:
         (49, struct.pack("<HHf", 1, 1, float("inf"))),
         (52, struct.pack("<HH", 1, 1) + bytes(8)),  # nothing in between
         (53, struct.pack("<HH", 1, 3) + bytes(5)),
+        (65, bytes(5)),
+        (65, struct.pack("<ff", 1, float("nan"))),
+        (81, b""),
+        (81, b"\1"),
+        (81, struct.pack("<ffH", 1, 2, 0)),
+        (81, struct.pack("<ffH", 1, 2, 3)),
+        (81, struct.pack("<ffH", 1, 2, 65535)),
+        (81, struct.pack("<fxH", 1, 1)),
+        (81, struct.pack("<ffH", 1, float("inf"), 1)),
     ],
 )
 def test_impossible_short_arrays(code: int, payload: bytes) -> None:

@@ -24,6 +24,9 @@ from tests.engine.banks import (
 
 from lorabank import Adapter, Feedback, OutboxConfig, QueryConfig, UpdateReport, UpdateResult
 from lorabank import LoRAPersonalizationEngine as Engine
+from lorabank.bank import StandardBank
+from lorabank.errors import BankUnavailableError
+from lorabank_memory import MemoryStore
 
 PATIENT = QueryConfig(budget=5.0, deadline=5.0)
 
@@ -61,6 +64,45 @@ async def test_one_half_failing_keeps_the_others_answer_and_caches_nothing(half:
         adapter, [report] = await run_updates(engine, adapter, 1)
         assert engine.stats().cache_entries == 1
         assert report.hints.strategy is not None
+
+
+class Joint(MemoryStore):
+    """Answers both halves at once, and counts who asks how; fails when told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.failing = False
+
+    async def search(self, namespace, vector, k, where):
+        self.asked.append("search")
+        return await super().search(namespace, vector, k, where)
+
+    async def search_joint(self, namespace, vector, wanted, trials, conclude):
+        self.asked.append("joint")
+        if self.failing:
+            raise BankUnavailableError("told to")
+        matches = await super().search(namespace, vector, wanted.k, wanted.where)
+        found = await super().search_trials(namespace, vector, trials.k, trials.where)
+        return conclude(matches, found)
+
+
+async def test_a_bank_that_answers_both_halves_at_once_is_asked_once() -> None:
+    store = Joint()
+    bank = StandardBank(store)
+    async with Engine(make_config(query=PATIENT), bank) as engine:
+        adapter, _ = await run_updates(engine, await engine.create_adapter("u"), 3)
+        await engine.flush()
+        for store.failing, expected in ((False, ["joint"]), (True, ["joint", "search"])):
+            await engine.connect_reasoning_bank(bank)  # with an empty cache
+            store.asked.clear()
+            adapter, [report] = await run_updates(engine, adapter, 1)
+            assert store.asked == expected
+            assert report.cache == "miss"
+            assert len(report.hints.similar) > 0
+            assert (report.hints.strategy is None) == store.failing
+            if report.hints.strategy is not None:
+                assert report.hints.similar == report.hints.strategy.patterns
 
 
 async def test_many_callers_of_one_key_make_one_query() -> None:

@@ -18,10 +18,11 @@ from lorabank_faiss.schema import FILE
 
 DEMO = (sys.executable, "-m", "lorabank", "demo", "--quick", "--users", "60", "--no-report")
 ENOUGH = 20  # patterns of the first run that are there when it is killed
-LIMIT = 90
+# Against hanging: a run takes 6 s of CPU, of which a crowded machine gives a thirtieth.
+LIMIT = 250
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_killed_demo_is_continued_by_the_next_one(tmp_path: Path) -> None:
     url, database = f"faiss://{tmp_path}/bank", tmp_path / "bank" / FILE
     command = [*DEMO, "--json", "--bank", url]

@@ -182,6 +182,27 @@ def test_a_group_must_beat_as_many_users_at_random() -> None:
     assert court.judge(replace(group, control=identity), users).expert is not None
 
 
+def test_a_group_is_trusted_with_what_it_gains_on_everyone_and_proved_the_harder_the_more() -> None:
+    ground = make_ground(WORLD.rows, WORLD.pool, QUICK, PRIOR, ContrastiveConfig())
+    identity = Predictor(None, ground.pool.vectors).calibrated(ground, ground.stop)[0]
+    table = choose_table(ground, count(ground, ground.fit, QUICK), identity, QUICK, lambda: None)
+    better = identity.beside(table.table).calibrated(ground, ground.stop)[0]
+    users = np.arange(len(WORLD.feedback)) % 2 == 0
+    group = Candidate("group:g", None, False, "identity", better)
+    lower, gains = [], []
+    for groups, some in ((1, users), (10, users), (1, None)):
+        court = Court(ground, 0.95, groups)
+        court.judge(Candidate("identity", None, False, None, identity))
+        verdict = court.judge(group, some)
+        assert verdict.expert is not None
+        assert verdict.report.evidence is not None
+        gains.append(verdict.expert.gain)
+        lower.append(verdict.report.evidence.lower)
+    assert gains[0] == gains[1] == gains[2] > 0
+    assert lower[1] < lower[0]
+    assert lower[2] != lower[0], "the proof is still by the group's own users"
+
+
 class StopError(Exception):
     """Raised by the test."""
 

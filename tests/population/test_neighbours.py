@@ -171,6 +171,7 @@ def test_scores_are_the_decayed_sum_of_rows(seed: int, some: bool) -> None:
 def test_scores_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     _, table = table_of(1, TableChoice())
     recent = np.random.default_rng(0).integers(-1, N, (9, 20))
+    np.testing.assert_array_equal(table.log_scores(recent), np.log1p(table.scores(recent)))
     whole = table.scores(recent)
     monkeypatch.setattr("lorabank.population.neighbours.BLOCK", 2 * N)
     np.testing.assert_array_equal(table.scores(recent), whole)

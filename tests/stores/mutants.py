@@ -53,7 +53,7 @@ class CheckThenWait(MemoryAdapterStore):
             await anyio.lowlevel.checkpoint()
             stored = self._adapters.get(change.adapter.user_id)
             change = replace(change, expected=None if stored is None else stored.revision)
-        return await super().commit(change)
+        return self._commit_now(change)
 
 
 class PhantomEpisodes(MemoryAdapterStore):

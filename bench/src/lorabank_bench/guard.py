@@ -1,7 +1,8 @@
 """The guard against regressions: ratios within one run, best of interleaved rounds, wide margins.
 
 A limit is two to four times what machines show, quiet or busy: it catches work that came back to
-the hot path, and no noise. Absolute times are never looked at.
+the hot path, and no noise: what is beyond it is measured again, since a neighbour goes away and
+such work does not. Absolute times are never looked at.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from lorabank_bench.setup import feedback, trained, unit_rows
 from lorabank_bench.suites.single import plain_forward, plain_step
 
 DIM, RANK = 384, 8
+# Times that a limit is tried.
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +43,16 @@ def guarded() -> bool:
 
 def _holds(limit: Limit) -> bool:
     cases = [limit.subject, limit.reference]
-    times = interleaved(cases, rounds=25, seconds=0.02)
-    found = times.best(limit.subject.name) / times.best(limit.reference.name)
-    well = found <= limit.most
-    verdict = "ok" if well else "TOO SLOW"
-    names = f"{limit.subject.name} / {limit.reference.name}"
-    say(f"{verdict}: {names}: {found:.2f} (limit {limit.most:g})")
-    return well
+    for _ in range(ATTEMPTS):
+        times = interleaved(cases, rounds=25, seconds=0.02)
+        found = times.best(limit.subject.name) / times.best(limit.reference.name)
+        well = found <= limit.most
+        verdict = "ok" if well else "TOO SLOW"
+        names = f"{limit.subject.name} / {limit.reference.name}"
+        say(f"{verdict}: {names}: {found:.2f} (limit {limit.most:g})")
+        if well:
+            return True
+    return False
 
 
 def _numeric() -> Sequence[Limit]:

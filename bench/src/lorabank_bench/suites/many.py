@@ -8,6 +8,7 @@ are of the thread's processor: others on the machine count only for the memory t
 
 from __future__ import annotations
 
+import gc
 import mmap
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +17,7 @@ from time import perf_counter, thread_time
 import numpy as np
 
 from lorabank import EmbeddingSpace, EngineConfig, Personalizer, Selection, Weights
-from lorabank.arena import Arena, Group
+from lorabank.arena import Arena, Group, Lease
 from lorabank.types.arrays import FloatArray
 from lorabank_bench.looping import in_loop
 from lorabank_bench.measuring import Case, Timings, case, interleaved
@@ -28,7 +29,9 @@ USERS = {(64, 4): 100_000, (384, 8): 20_000}
 TOGETHER = 256
 READ, REWRITE = "read", "read-modify-write"
 NEW_SLOTS = "update_many into new slots"
-SELECTED, BY_ID = "forward_many of a Selection", "forward_many by user ids"
+SELECTED = "forward_many of a Selection"
+AGAIN = "forward_many by user ids, the same list again"
+OTHERS = "forward_many by user ids, another list each time"
 ORDERS = ("in their slots' order", "in random order")
 
 
@@ -36,6 +39,10 @@ def many(setup: Setup, results: Results) -> None:
     """`Arena.forward_many` and `Arena.update_many`, one row for each user, through groups."""
     for (dim, rank), most in USERS.items():
         pool = Pool(setup, most // 50 if setup.quick else most, dim, rank)
+        median, longest = 1e6 * np.median(pool.puts), 1e6 * pool.puts.max()
+        results.add(Figure("many users", pool.what, "put into an arena, median", median, "us"))
+        what = "put into an arena that grows slab by slab, longest"
+        results.add(Figure("many users", pool.what, what, longest, "us"))
         rounds = 5 if setup.quick else 9
         _report(results, pool, interleaved(pool.cases(), rounds=rounds, seconds=0.1))
         _report(results, pool, in_loop(partial(by_id, pool, rounds)))
@@ -50,6 +57,7 @@ class Pool:
         X, out: items of all, and room for the results.
         moved: bytes that a call has to move, by the name of its reference.
         adapters: those among them that are adapters'.
+        puts: processor seconds of each of the calls that filled the arena.
     """
 
     def __init__(self, setup: Setup, users: int, dim: int, rank: int) -> None:
@@ -58,7 +66,10 @@ class Pool:
         self._arena = Arena(dim, rank, setup.kernel)
         A = rng.standard_normal((rank, dim), np.float32) / np.float32(dim**0.5)
         weights = Weights(A, 0.01 * rng.standard_normal((dim, rank), np.float32))
-        leases = [self._arena.put(weights) for _ in range(users)]
+        self.puts = np.empty(users)
+        gc.disable()  # collections of cycles are no part of it
+        leases = [self._put(weights, i) for i in range(users)]
+        gc.enable()
         shuffled = [leases[i] for i in rng.permutation(users)]
         self._groups = dict(zip(ORDERS, map(self._arena.group, (leases, shuffled)), strict=True))
         together = range(0, users, TOGETHER)
@@ -71,6 +82,14 @@ class Pool:
         self.adapters = {READ: held, REWRITE: 2 * held}
         self.moved = {name: size + 2 * self.X.nbytes for name, size in self.adapters.items()}
         self._flat = np.ones(held // 4, np.float32)
+
+    def _put(self, weights: Weights, number: int) -> Lease:
+        if self._arena.crowded:
+            self._arena.add(self._arena.new_slab())  # a `Personalizer` does so in another thread
+        started = thread_time()
+        lease = self._arena.put(weights)
+        self.puts[number] = thread_time() - started
+        return lease
 
     def cases(self) -> list[Case]:
         """The references, and each call in each order."""
@@ -105,19 +124,24 @@ class Pool:
 
 
 async def by_id(pool: Pool, rounds: int) -> Timings:
-    """`Personalizer.forward_many` of new users, beside the reference, by the wall's clock."""
+    """`Personalizer.forward_many` of new users, beside the reference, by the wall's clock.
+
+    Another list has the same users from another one on, so that all of them are looked up.
+    """
     users, dim = pool.X.shape
     ids = [f"user {number}" for number in range(users)]
     config = EngineConfig(EmbeddingSpace("bench", dim), rank=pool.rank)
-    found: dict[str, list[float]] = {READ: [], SELECTED: [], BY_ID: []}
+    found: dict[str, list[float]] = {READ: [], SELECTED: [], OTHERS: [], AGAIN: []}
     async with Personalizer.open(config, fresh_for=1e9, hot_adapters=users, hot_bytes=1 << 40) as p:
-        asked: dict[str, Selection | list[str]] = {SELECTED: Selection(ids), BY_ID: ids}
-        await p.forward_many(asked[SELECTED], pool.X, pool.out)
-        for _ in range(rounds):
+        selection = Selection(ids)
+        await p.forward_many(selection, pool.X, pool.out)
+        for turn in range(1, rounds + 1):
+            others = ids[turn:] + ids[:turn]
+            asked = {SELECTED: selection, OTHERS: others, AGAIN: list(others)}
             found[READ].append(case(READ, pool.read).run(1))
             for name, who in asked.items():
                 started = perf_counter()
-                await p.forward_many(who, pool.X, pool.out)
+                await p.forward_many(who, pool.X, pool.out)  # type: ignore[arg-type]
                 found[name].append(perf_counter() - started)
     return Timings(found)
 
@@ -149,7 +173,7 @@ def _report(results: Results, pool: Pool, times: Timings) -> None:
         results.add(figure)
         each = 1e9 * times.median(name) / pool.users
         results.add(Figure("many users", pool.what, f"{name}, each user", each, "ns"))
-        if name not in (NEW_SLOTS, BY_ID):
+        if name != NEW_SLOTS:
             limit = 0.8 if reference == READ else 0.5
             what = f"{name}, {pool.what}"
             results.mark(what, f">= {limit:.0%} of {bandwidth}", f"{share:.0%}", share >= limit)

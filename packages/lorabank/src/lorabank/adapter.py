@@ -29,6 +29,7 @@ from lorabank.types.space import EmbeddingSpace
 from lorabank.types.values import changed, made
 from lorabank.types.weights import Anchor, Weights
 
+# Stored by their places: new ones go to the end.
 Objective: TypeAlias = Literal["mse", "contrastive"]
 Scaling: TypeAlias = Literal["lora", "rslora"]
 KIND = "adapter"

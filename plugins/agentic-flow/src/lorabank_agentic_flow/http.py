@@ -13,6 +13,7 @@ import anyio
 
 from lorabank.errors import BankRejectedError, BankUnavailableError
 from lorabank_agentic_flow.aside import Aside, Cutter
+from lorabank_agentic_flow.outgoing import Outgoing
 from lorabank_agentic_flow.sdk import http_streams, watch_body
 from lorabank_agentic_flow.transport import Streams
 
@@ -49,18 +50,18 @@ class HttpTransport:
     async def connect(self) -> AsyncIterator[Streams]:
         """See `Transport.connect`."""
         statuses: list[int] = []
-        aside, lost = Aside(), anyio.Event()
+        aside, outgoing, lost = Aside(), Outgoing(), anyio.Event()
 
         async def note(response: Any) -> None:
             statuses[:] = [int(response.status_code)]
             watch_body(response, Cutter(aside), lost.set)
 
         try:
-            async with http_streams(self.url, self.headers, note, self.verify) as (
+            async with http_streams(self.url, self.headers, outgoing, note, self.verify) as (
                 read,
                 write,
             ):
-                yield Streams(read, write, lost, aside)
+                yield Streams(read, write, lost, aside, outgoing)
         except Exception as exc:
             untrusted = _untrusted(exc)
             if untrusted is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
@@ -10,6 +11,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from lorabank.logs import get_logger
 from lorabank_agentic_flow.aside import Aside, Cutter
+from lorabank_agentic_flow.outgoing import GivenUpError, Outgoing
 from lorabank_agentic_flow.sdk import SessionMessage, read_message, write_message
 
 _log = get_logger("lorabank_agentic_flow.server")
@@ -58,12 +60,18 @@ async def _deliver(
 
 
 async def pump_out(
-    outgoing: MemoryObjectReceiveStream[SessionMessage], stdin: ByteSendStream, lost: anyio.Event
+    messages: MemoryObjectReceiveStream[SessionMessage],
+    stdin: ByteSendStream,
+    lost: anyio.Event,
+    outgoing: Outgoing,
 ) -> None:
+    """Messages of the session to the server."""
     try:
-        async with outgoing:
-            async for message in outgoing:
-                await stdin.send(write_message(message))
+        async with messages:
+            async for message in messages:
+                with suppress(GivenUpError):
+                    for piece in outgoing.filled(write_message(message)):
+                        await stdin.send(piece)
     except GONE:
         lost.set()
 

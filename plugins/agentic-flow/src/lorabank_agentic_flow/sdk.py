@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -19,6 +19,7 @@ from mcp.shared import exceptions
 from mcp.shared.message import SessionMessage
 
 from lorabank_agentic_flow.aside import Cutter
+from lorabank_agentic_flow.outgoing import Outgoing
 from lorabank_agentic_flow.posting import Posts
 
 __all__ = ["ClientSession", "SessionMessage", "protocol_error_code"]
@@ -113,22 +114,51 @@ def _nothing() -> None:
     pass
 
 
+class _Pieces(_httpx.AsyncByteStream):  # type: ignore[misc]
+    """A request's body, sent piece by piece."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            yield piece
+
+
+async def _fill_body(request: Any, outgoing: Outgoing) -> None:
+    if request.method == "POST":
+        pieces = outgoing.filled(await request.aread())
+        if len(pieces) > 1:
+            request.stream = _Pieces(pieces)
+            request.headers["Content-Length"] = str(sum(map(len, pieces)))
+
+
 @asynccontextmanager
 async def http_streams(
-    url: str, headers: Mapping[str, str], on_response: Any, verify: ssl.SSLContext | None = None
+    url: str,
+    headers: Mapping[str, str],
+    outgoing: Outgoing,
+    on_response: Any,
+    verify: ssl.SSLContext | None = None,
 ) -> AsyncIterator[tuple[Any, Any]]:
     """Read and write streams of a streamable-HTTP session.
 
-    ``on_response`` is awaited with each HTTP response. TLS certificates are verified against
-    ``verify``, by default against the authorities that the HTTP library trusts.
+    ``outgoing`` holds long texts of what is sent. ``on_response`` is awaited with each HTTP
+    response. TLS certificates are verified against ``verify``, by default against the authorities
+    that the HTTP library trusts.
     """
     posts = Posts(_httpx.URL(url))
+
+    async def on_request(request: Any) -> None:
+        await _fill_body(request, outgoing)
+        await posts.on_request(request)
+
     client: Any = _httpx.AsyncClient(
         headers={**headers, "Accept-Encoding": "identity"},  # compressed bodies can't be cut
         timeout=_httpx.Timeout(_TIMEOUT, read=_STREAM_TIMEOUT, pool=None),  # each call has a limit
         verify=True if verify is None else verify,
         follow_redirects=not _SECOND,  # 2.x follows those within the origin by itself
-        event_hooks={"request": [posts.on_request], "response": [on_response]},
+        event_hooks={"request": [on_request], "response": [on_response]},
     )
     async with client, streamable_http_client(url, http_client=client, **_NO_LIMIT) as streams:
         if _SECOND:

@@ -52,7 +52,7 @@ class Session:
         self._session = session
         self._group = group
         self._timeout = timeout
-        self._aside = streams.aside
+        self._aside, self._outgoing = streams.aside, streams.outgoing
         self.lost = streams.lost
 
     async def call(self, tool: str, arguments: dict[str, Any]) -> Reply:
@@ -81,7 +81,7 @@ class Session:
         request.error = lost
         try:
             with request.scope:
-                result = await self._session.call_tool(request.tool, request.arguments)
+                result = await self._call_tool(request)
                 request.failed = is_error(result)
                 request.reply = Reply([self._aside.take(text) or text for text in texts_of(result)])
                 request.error = None
@@ -96,6 +96,13 @@ class Session:
             self.lost.set()
         finally:
             request.done.set()
+
+    async def _call_tool(self, request: _Request) -> Any:
+        arguments = await self._outgoing.cut(request.arguments)
+        try:
+            return await self._session.call_tool(request.tool, arguments)
+        finally:
+            self._outgoing.forget(arguments)
 
 
 class _Request:

@@ -21,6 +21,7 @@ from lorabank.errors import BankUnavailableError, InvalidInputError
 from lorabank.logs import get_logger
 from lorabank_agentic_flow.aside import Aside
 from lorabank_agentic_flow.database import prepare_database
+from lorabank_agentic_flow.outgoing import Outgoing
 from lorabank_agentic_flow.pumps import GONE, pump_in, pump_log, pump_out
 from lorabank_agentic_flow.sdk import SessionMessage
 from lorabank_agentic_flow.transport import Streams
@@ -66,17 +67,17 @@ class StdioTransport:
         process = await self._start()
         last_words: deque[str] = deque(maxlen=5)
         incoming, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
-        write, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
-        lost, silent, aside = anyio.Event(), anyio.Event(), Aside()
+        write, messages = anyio.create_memory_object_stream[SessionMessage](0)
+        lost, silent, aside, outgoing = anyio.Event(), anyio.Event(), Aside(), Outgoing()
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
         async with anyio.create_task_group() as group:
             group.start_soon(pump_in, process.stdout, incoming, lost, aside)
-            group.start_soon(pump_out, outgoing, process.stdin, lost)
+            group.start_soon(pump_out, messages, process.stdin, lost, outgoing)
             group.start_soon(pump_log, process.stderr, last_words, silent)
             try:
-                yield Streams(read, write, lost, aside)
+                yield Streams(read, write, lost, aside, outgoing)
             except Exception as exc:
                 if not lost.is_set():
                     raise

@@ -8,19 +8,21 @@ from typing import Any, NamedTuple, Protocol
 import anyio
 
 from lorabank_agentic_flow.aside import Aside
+from lorabank_agentic_flow.outgoing import Outgoing
 
 
 class Streams(NamedTuple):
     """One connection to a server.
 
     ``read`` and ``write`` are what `ClientSession` takes; ``lost`` is set when the server is gone;
-    ``aside`` holds the long texts of the messages that were read.
+    ``aside`` holds the long texts of the messages that were read, ``outgoing`` those to be written.
     """
 
     read: Any
     write: Any
     lost: anyio.Event
     aside: Aside
+    outgoing: Outgoing
 
 
 class Transport(Protocol):

@@ -17,7 +17,6 @@ from lorabank.types.skill import Skill
 from lorabank.types.space import EmbeddingSpace
 from lorabank_agentic_flow.records import PATTERN, SKILL, Key, Record
 from lorabank_memory.namespace import Namespace
-from lorabank_memory.segment import Rows
 
 _OBJECT_BYTES = 2048  # of a pattern's objects besides its vectors, roughly
 
@@ -50,7 +49,7 @@ class View:
             else:
                 self._take(key, record.value)
         for namespace, batch in new.items():
-            self._tenants[namespace].put(Rows.of(list(batch.values())))
+            self._tenants[namespace].put(list(batch.values()))
         return outdated
 
     def drop(self, versions: Iterable[tuple[Key, str]]) -> None:
@@ -75,7 +74,7 @@ class View:
                 continue
             self._foreign[pattern.namespace][pattern.id] = pattern
             if searchable:
-                self._tenants[pattern.namespace].put(Rows.of([pattern]))
+                self._tenants[pattern.namespace].put([pattern])
 
     def revision(self, key: Key) -> str | None:
         """The held version of a record."""

@@ -20,6 +20,9 @@ from lorabank_memory.segment import CAPACITY, Rows, Segment, View, passing
 
 # Patterns that are removed at once. Their segment may have to be copied first (1 ms).
 _PART = 256
+# Patterns that may wait to be put in order: that takes half the time for many at once, and is of no
+# use before somebody looks.
+_WAITING = 256
 
 
 class Namespace:
@@ -31,40 +34,47 @@ class Namespace:
         self._open = -1  # number of the segment that takes new rows
         self._index: dict[str, int] = {}  # pattern id -> number of its segment
         self._sorted = SortedIds()
+        self._waiting: dict[str, Pattern] = {}  # in no segment yet
         self._readers = 0  # worker threads that look at views
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._index) + len(self._waiting)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the vectors and columns."""
+        self._settle()
         return sum(segment.nbytes for segment in self._segments.values())
 
-    def put(self, rows: Rows) -> None:
-        """Add rows; those whose id is here already are replaced."""
-        ids = rows.ids
-        self.remove(ids)
-        start = 0
-        while start < len(ids):
-            segment = self._segment_with_room(rows.unit.shape[1])
-            stop = min(start + CAPACITY - len(segment), len(ids))
-            segment.extend(rows.cut(start, stop))
-            self._index.update(dict.fromkeys(ids[start:stop], self._open))
-            start = stop
-        for known in ids:
-            self._sorted.add(known)
+    def put(self, patterns: Sequence[Pattern]) -> None:
+        """Add patterns with distinct ids and finite contexts of one dimension.
+
+        Those whose id is here already are replaced.
+        """
+        self.remove([pattern.id for pattern in patterns])
+        self._waiting.update((pattern.id, pattern) for pattern in patterns)
+        if len(self._waiting) >= _WAITING:
+            self._settle()
 
     def get(self, pattern_id: str) -> Pattern | None:
         """The pattern of this id, or None."""
         number = self._index.get(pattern_id)
-        return None if number is None else self._segments[number].get(pattern_id)
+        if number is None:
+            return self._waiting.get(pattern_id)
+        return self._segments[number].get(pattern_id)
 
     def remove(self, ids: Iterable[str]) -> None:
         """Drop those of these patterns that are here."""
-        ids = [pattern_id for pattern_id in ids if pattern_id in self._index]
-        if not ids:
-            return
+        settled = []
+        for pattern_id in ids:
+            if pattern_id in self._index:
+                settled.append(pattern_id)
+            else:
+                self._waiting.pop(pattern_id, None)
+        if settled:
+            self._remove(settled)
+
+    def _remove(self, ids: Sequence[str]) -> None:
         if self._readers:
             for number in {self._index[pattern_id] for pattern_id in ids}:
                 self._segments[number] = self._segments[number].copy()
@@ -75,6 +85,22 @@ class Namespace:
         self._merge_small()
         for pattern_id in ids:
             self._sorted.remove(pattern_id)
+
+    def _settle(self) -> None:
+        """Put those that wait into segments."""
+        if not self._waiting:
+            return
+        rows = Rows.of(list(self._waiting.values()))
+        ids, start = rows.ids, 0
+        while start < len(ids):
+            segment = self._segment_with_room(rows.unit.shape[1])
+            stop = min(start + CAPACITY - len(segment), len(ids))
+            segment.extend(rows.cut(start, stop))
+            self._index.update(dict.fromkeys(ids[start:stop], self._open))
+            start = stop
+        for known in ids:
+            self._sorted.add(known)
+        self._waiting = {}
 
     @contextmanager
     def reading(self) -> Iterator[list[View]]:
@@ -87,6 +113,7 @@ class Namespace:
 
     def views(self) -> list[View]:
         """What is here now, until the next await."""
+        self._settle()
         return [segment.view() for segment in self._segments.values()]
 
     def passing_ids(self, where: PatternFilter) -> list[str]:
@@ -94,7 +121,7 @@ class Namespace:
         return [
             id_of(view.records[row])
             for view in self.views()
-            for row in np.flatnonzero(passing(view, where)).tolist()
+            for row in np.flatnonzero(passing(view.columns, where)).tolist()
         ]
 
     def parts(self, ids: Sequence[str]) -> list[list[str]]:
@@ -108,15 +135,19 @@ class Namespace:
 
     def after(self, pattern_id: str | None, count: int) -> list[str]:
         """The next ``count`` ids."""
+        self._settle()
         return list(islice(self._sorted.after(pattern_id), count))
 
-    def those_that_pass(self, ids: Sequence[str], where: PatternFilter) -> Iterator[Pattern]:
-        """The patterns of these ids, all of them here, that pass; until the next await."""
-        numbers = [self._index[pattern_id] for pattern_id in ids]
-        passes = {number: self._segments[number].passes(where) for number in set(numbers)}
-        for pattern_id, number in zip(ids, numbers, strict=True):
-            if passes[number](pattern_id):
-                yield self._segments[number].get(pattern_id)
+    def those_that_pass(self, ids: Iterable[str], where: PatternFilter) -> list[Pattern]:
+        """The patterns of these ids, all of them here, that pass, in the same order.
+
+        For runs of ids that lie in one segment, as those of one time do.
+        """
+        return [
+            self._segments[number].get(pattern_id)
+            for number, run in groupby(ids, self._index.__getitem__)
+            for pattern_id in self._segments[number].those_that_pass(run, where)
+        ]
 
     def _merge_small(self) -> None:
         """Keep all closed segments but one at least half full."""

@@ -21,9 +21,13 @@ class SortedIds:
         if not self._blocks:
             self._blocks, self._last = [[new]], [new]
             return
-        place = min(bisect_left(self._last, new), len(self._blocks) - 1)
-        block = self._blocks[place]
-        insort(block, new)
+        if new > self._last[-1]:  # most ids are: they begin with the time
+            place, block = len(self._blocks) - 1, self._blocks[-1]
+            block.append(new)
+        else:
+            place = bisect_left(self._last, new)
+            block = self._blocks[place]
+            insort(block, new)
         self._last[place] = block[-1]
         if len(block) > _MOST:
             half = len(block) // 2

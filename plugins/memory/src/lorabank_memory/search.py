@@ -51,7 +51,7 @@ def nearest_trials(
 def _nearest(
     views: Sequence[View], unit: NDArray[np.float64], k: int, where: PatternFilter
 ) -> list[_Candidate]:
-    rows = [np.flatnonzero(passing(view, where)) for view in unhurried(views, 1)]
+    rows = [np.flatnonzero(passing(view.columns, where)) for view in unhurried(views, 1)]
     searched = unhurried(zip(views, rows, strict=True), 1)
     scores = [_scores(view, found, unit) for view, found in searched]
     if not sum(map(len, rows)):

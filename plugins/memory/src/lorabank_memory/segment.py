@@ -7,7 +7,8 @@ lock. Removing does not: while a thread looks at a segment, it is copied first (
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import compress
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -60,10 +61,9 @@ class Rows(NamedTuple):
     records: Records
 
     @classmethod
-    def of(cls, patterns: Sequence[Pattern], unit: FloatArray | None = None) -> Rows:
-        """Patterns with their unit vectors (if at hand), and what filters read of them."""
-        if unit is None:
-            unit = unit_vectors(np.stack([pattern.context for pattern in patterns]))
+    def of(cls, patterns: Sequence[Pattern]) -> Rows:
+        """Patterns with their unit vectors, and what filters read of them."""
+        unit = unit_vectors(np.stack([pattern.context for pattern in patterns]))
         columns = np.array([_columns_of(pattern) for pattern in patterns], _COLUMNS)
         return cls([p.id for p in patterns], unit, columns, records_of(patterns, len(patterns)))
 
@@ -95,10 +95,11 @@ class Segment:
         """The pattern of this id, which must be here."""
         return pattern_of(self._records[self._rows[pattern_id]])
 
-    def passes(self, where: PatternFilter) -> Callable[[str], bool]:
-        """Says of an id that is here whether its pattern passes, as of now."""
-        mask = passing(self.view(), where).tolist()
-        return lambda pattern_id: mask[self._rows[pattern_id]]
+    def those_that_pass(self, ids: Iterable[str], where: PatternFilter) -> list[str]:
+        """Those of these ids, all of them here, whose pattern passes."""
+        ids = list(ids)
+        rows = [self._rows[pattern_id] for pattern_id in ids]
+        return list(compress(ids, passing(self._columns[rows], where).tolist()))
 
     def extend(self, rows: Rows) -> None:
         """Add rows at the end; they must fit."""
@@ -141,9 +142,8 @@ class Segment:
         self._unit[last], self._records[last] = 0, None  # nothing of what is deleted stays behind
 
 
-def passing(view: View, where: PatternFilter) -> BoolArray:
-    """Which rows pass the filter, bool (n,): `PatternFilter.matches`, vectorised."""
-    columns = view.columns
+def passing(columns: NDArray[np.void], where: PatternFilter) -> BoolArray:
+    """Which rows (n,) pass the filter, bool (n,): `PatternFilter.matches`, vectorised."""
     mask = np.ones(len(columns), np.bool_)
     if where == EVERYTHING:
         return mask
@@ -161,11 +161,11 @@ def unit_vector(vector: FloatArray) -> NDArray[np.float64]:
 
 def unit_vectors(vectors: FloatArray) -> FloatArray:
     """Rows at length one, float32 (n, dim); zero rows stay zero."""
-    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    wide = vectors.astype(np.float64)
+    norms = np.sqrt(np.matmul(wide[:, None, :], wide[:, :, None])[:, 0])
     norms[norms == 0] = 1.0
-    unit = np.empty_like(vectors)
-    np.divide(vectors, norms[:, None], unit, dtype=np.float64, casting="same_kind")
-    return unit
+    wide /= norms
+    return wide.astype(np.float32)
 
 
 def _tests(columns: NDArray[np.void], where: PatternFilter) -> Iterable[BoolArray]:

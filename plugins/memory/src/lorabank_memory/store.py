@@ -21,13 +21,13 @@ from lorabank.types.space import EmbeddingSpace
 from lorabank.types.trials import Trials
 from lorabank_memory.namespace import Namespace
 from lorabank_memory.search import nearest, nearest_trials
-from lorabank_memory.segment import Rows, View, unit_vector, unit_vectors
+from lorabank_memory.segment import View, unit_vector
 
 # Searching this many numbers (2048 x 512) takes about a millisecond; more goes to a thread.
 _INLINE_NUMBERS = 1 << 20
 _INLINE_ROWS = 1 << 14
 _INLINE_MOST = 64  # patterns to be made of what is found, each up to 20 us with a trial's arms
-_SCAN_BLOCK = 512
+_SCAN_BLOCK = 128
 
 T = TypeVar("T")
 
@@ -67,9 +67,9 @@ class MemoryStore:
     async def put_many(self, patterns: Sequence[Pattern]) -> None:
         """See `PatternStore.put_many`. Of several with one id the last counts."""
         await self._enter()
-        for namespace, rows in self._prepare(patterns).items():
-            self._namespaces.setdefault(namespace, Namespace()).put(rows)
-            self._dim = rows.unit.shape[1]
+        for namespace, some in self._checked(patterns).items():
+            self._namespaces.setdefault(namespace, Namespace()).put(some)
+            self._dim = some[0].dim
 
     async def get(self, namespace: str, ids: Sequence[str]) -> list[Pattern]:
         """See `PatternStore.get`."""
@@ -190,29 +190,20 @@ class MemoryStore:
             held = self._space or f"vectors of dimension {self._dim}"
             raise EmbeddingSpaceError(f"the store holds {held}, not dimension {dim}")
 
-    def _prepare(self, patterns: Sequence[Pattern]) -> dict[str, Rows]:
-        """Check all of them before anything is changed."""
-        last: dict[str, dict[str, int]] = {}
+    def _checked(self, patterns: Sequence[Pattern]) -> dict[str, list[Pattern]]:
+        """By namespace, of equal ids the last. All are checked before anything is changed."""
+        found: dict[str, dict[str, Pattern]] = {}
         dim = self._dim
-        for number, pattern in enumerate(patterns):
+        for pattern in patterns:
             if not isinstance(pattern, Pattern):
                 raise InvalidInputError("patterns", pattern, "Pattern objects")
-            if pattern.dim != dim:
+            if len(pattern.context) != dim:
                 self._check_dim(pattern.dim)
                 if dim is not None:
                     raise EmbeddingSpaceError(f"patterns of dimension {dim} and {pattern.dim}")
                 dim = pattern.dim
-            last.setdefault(pattern.namespace, {})[pattern.id] = number
-        if not patterns:
-            return {}
-        contexts = np.concatenate([pattern.context for pattern in patterns])
-        check_finite(contexts, "pattern.context")  # they may have been written to since
-        unit = unit_vectors(contexts.reshape(len(patterns), -1))
-        rows = {}
-        for namespace, numbers in last.items():
-            chosen = list(numbers.values())
-            if len(chosen) == len(patterns):
-                rows[namespace] = Rows.of(patterns, unit)
-            else:
-                rows[namespace] = Rows.of([patterns[i] for i in chosen], unit[chosen])
-        return rows
+            found.setdefault(pattern.namespace, {})[pattern.id] = pattern
+        if patterns:
+            contexts = np.concatenate([pattern.context for pattern in patterns])
+            check_finite(contexts, "pattern.context")  # they may have been written to since
+        return {namespace: list(some.values()) for namespace, some in found.items()}

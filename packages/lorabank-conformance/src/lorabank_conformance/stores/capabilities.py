@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from lorabank.errors import CapabilityError
-from lorabank.protocols import Capability, PatternStore, TrialSearch
+from lorabank.protocols import Capability, JointSearch, PatternStore, TrialSearch, Wanted
+from lorabank.types.arrays import FloatArray
 from lorabank.types.hyperparameters import Hyperparameters
 from lorabank.types.pattern import ArmOutcome, TrialOutcome
 from lorabank.types.query import EVERYTHING, PatternFilter
@@ -89,6 +90,8 @@ class CapabilityLaws(Suite):
                 found = await store.search_trials(NAMESPACE, query, k, where)
                 assert list(found.ids) == list(expected.ids)
                 assert _plain(found) == _plain(expected)
+                if isinstance(store, JointSearch):
+                    await _joint_agrees(store, query, Wanted(k, where), found)
 
     @law(reopens=True)
     async def test_durable_as_declared(self, opener: Opener) -> None:
@@ -102,6 +105,19 @@ class CapabilityLaws(Suite):
             found = len(await store.get(NAMESPACE, ["a"]))
         expected = (1, 1, 1) if durable else (0, 0, 0)
         assert (found, stats.patterns, stats.skills) == expected
+
+
+async def _joint_agrees(
+    store: JointSearch, query: FloatArray, wanted: Wanted, trials: Trials
+) -> None:
+    """Protects hints: both searches in one go find what each finds by itself."""
+    assert isinstance(store, PatternStore)
+    asked = Wanted(2, EVERYTHING)
+    matches, found = await store.search_joint(NAMESPACE, query, asked, wanted, lambda *both: both)
+    alone = await store.search(NAMESPACE, query, asked.k, asked.where)
+    assert [(m.pattern.id, m.score) for m in matches] == [(m.pattern.id, m.score) for m in alone]
+    assert list(found.ids) == list(trials.ids)
+    assert _plain(found) == _plain(trials)
 
 
 def _trial(number: int) -> TrialOutcome | None:

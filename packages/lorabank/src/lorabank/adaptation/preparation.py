@@ -12,6 +12,7 @@ from lorabank.kernels import Kernel, KernelBatch
 from lorabank.numerics.batch import Batch
 from lorabank.numerics.contrastive import Calibration, ContrastiveBatch, Negatives
 from lorabank.numerics.mse import MseBatch
+from lorabank.turns import give_way
 from lorabank.types.arrays import BoolArray, FloatArray, IntArray
 from lorabank.types.chance import Chance
 from lorabank.types.feedback import Feedback
@@ -174,9 +175,11 @@ def _drawn(
     positions: IntArray,
     excluded: tuple[IntArray, IntArray] | None,
 ) -> Negatives:
+    give_way()
     vectors = pool.vectors[positions]
     correction = (np.log(len(positions)) + pool.log_q[positions]).astype(np.float32)
     hits = _hits(feedback, target, vectors, positions)
+    give_way()
     if excluded is not None:
         hits |= _excluded(excluded, (len(target), len(pool)))[:, positions]
     return Negatives(vectors, pool.log_prior[positions], correction, hits)

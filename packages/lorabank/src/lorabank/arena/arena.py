@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +19,8 @@ from lorabank.types.weights import Weights
 MEBIBYTE = 1 << 20
 # Floats in a cache line: no two blocks share one.
 LINE = 16
+# Slots are sorted by laying them out where they are no sparser than one of this many.
+DENSE = 16
 # Bytes of a huge page, on the usual processors.
 HUGE_PAGE = 2 * MEBIBYTE
 
@@ -54,11 +58,14 @@ class Arena:
     """Weights of many adapters of one shape. Belongs to one thread; leases may end in any.
 
     Memory grows slab by slab, so that nothing is ever moved; slots are used again, slabs are kept.
+    To touch a huge page for the first time takes up to milliseconds. Where that would hold up an
+    event loop, make the next slab in another thread (`new_slab`) while there still are slots, and
+    `add` it; the first slab has small pages.
 
     Args:
         dim, rank: of the adapters.
         kernel: computes.
-        slab_bytes: about how much is reserved at a time; memory is taken as it is used.
+        slab_bytes: about how much is reserved at a time.
     """
 
     def __init__(
@@ -91,6 +98,23 @@ class Arena:
         """Bytes reserved."""
         return 4 * self._width * self._blocks * len(self._slabs)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether less than a quarter of a slab is left; not before there is a slab."""
+        left = self._blocks * len(self._slabs) - len(self)
+        return bool(self._slabs) and 4 * left < self._blocks
+
+    def new_slab(self) -> FloatArray:
+        """Room to `add`, all of it touched. In any thread."""
+        slab = _aligned(self._blocks, self._width)
+        slab.fill(0.0)
+        return slab
+
+    def add(self, slab: FloatArray) -> None:
+        """Make use of a new slab of this arena's."""
+        self._slabs += (slab,)
+        self._addresses.append(slab.__array_interface__["data"][0])
+
     def put(self, weights: Weights) -> Lease:
         """A copy of some weights in a slot of their own.
 
@@ -119,9 +143,7 @@ class Arena:
         """
         if not leases or not all(lease.belongs_to(self._free) for lease in leases):
             raise InvalidInputError("leases", f"{len(leases)} leases", "some, of this arena")
-        given = np.fromiter((lease.slot for lease in leases), np.int64, len(leases))
-        rows = np.argsort(given, kind="stable")
-        slots = given[rows]
+        slots, rows = in_order(np.fromiter((lease.slot for lease in leases), np.int64, len(leases)))
         single = rows[:, None] + np.arange(2)
         return Group(tuple(leases), slots, rows, single, bool((slots[1:] != slots[:-1]).all()))
 
@@ -148,13 +170,35 @@ class Arena:
         if len(X) != len(group.rows):
             raise InvalidInputError("X", X.shape, f"{len(group.rows)} rows")
         out = np.empty_like(X) if out is None else out
-        each = _for_each(scales, group.rows)
-        bad = self.kernel.forward_many(
-            self._slabs, self.rank, group.slots, each, group.rows, X, out
-        )
+        each = scales if isinstance(scales, float | int) else scales[group.rows]
+        self.forward_slots(group.slots, group.rows, each, X, out)
+        return out
+
+    def forward_slots(
+        self,
+        slots: IntArray,
+        rows: IntArray,
+        scales: float | Float64Array,
+        X: FloatArray,
+        out: FloatArray,
+    ) -> None:
+        """`forward_many` of slots (n,), best in rising order, whose leases somebody holds.
+
+        Args:
+            slots: int64 (n,).
+            rows: the row of X and ``out`` of each slot, int64 (n,), none twice.
+            scales: of all, or of each slot, (n,).
+            X: float32 (at least n, dim), C-contiguous.
+            out: float32 of X's shape, C-contiguous, apart from X. Undefined after an error.
+
+        Raises:
+            InvalidInputError: names the first row that is not finite.
+            TypeError, ValueError, IndexError: arrays of other types, shapes or layouts.
+        """
+        each = np.full(1, scales) if isinstance(scales, float | int) else scales
+        bad = self.kernel.forward_many(self._slabs, self.rank, slots, each, rows, X, out)
         if bad >= 0:
             raise InvalidInputError("X", f"row {bad}", "finite numbers of moderate size")
-        return out
 
     def update_many(
         self,
@@ -232,10 +276,27 @@ class Arena:
         """A slot that was never used."""
         slot = self._begun
         if slot == self._blocks * len(self._slabs):
-            self._slabs += (_aligned(self._blocks, self._width),)
-            self._addresses.append(self._slabs[-1].__array_interface__["data"][0])
+            fresh = _aligned if self._slabs else _in_small_pages
+            self.add(fresh(self._blocks, self._width))
         self._begun += 1
         return slot
+
+
+def in_order(slots: IntArray) -> tuple[IntArray, IntArray]:
+    """Slots (n,) in rising order, int64 (n,), and which each of them was, int64 (n,)."""
+    n = len(slots)
+    if (slots[1:] >= slots[:-1]).all():
+        return slots, np.arange(n)
+    room = int(slots.max()) + 1
+    if room <= DENSE * n:
+        # Two passes over the room that they lie in, where they are no sparse choice.
+        whose = np.full(room, -1)
+        whose[slots] = np.arange(n)
+        rows = whose[whose >= 0]
+        if len(rows) == n:  # none comes twice
+            return slots[rows], rows
+    rows = np.argsort(slots, kind="stable")
+    return slots[rows], rows
 
 
 def _aligned(blocks: int, width: int) -> FloatArray:
@@ -249,6 +310,19 @@ def _aligned(blocks: int, width: int) -> FloatArray:
     raw = np.empty(size + boundary // 4, np.float32)
     skipped = -raw.__array_interface__["data"][0] % boundary // 4
     return raw[skipped : skipped + size].reshape(blocks, width)
+
+
+def _in_small_pages(blocks: int, width: int) -> FloatArray:
+    """An array (blocks, width) whose pages take no time worth mentioning when they are touched.
+
+    That is not numpy's own memory, for which it asks for huge pages where it is large.
+    """
+    if not hasattr(mmap, "MADV_NOHUGEPAGE"):
+        return _aligned(blocks, width)
+    memory = mmap.mmap(-1, 4 * blocks * width, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a kernel without huge pages
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, np.float32).reshape(blocks, width)
 
 
 def _for_each(value: float | Float64Array, rows: IntArray) -> Float64Array:

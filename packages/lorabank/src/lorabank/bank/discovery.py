@@ -77,7 +77,9 @@ def find_backend(scheme: str) -> Backend:
 
 def _entry_point(scheme: str) -> EntryPoint:
     # One distribution may be on the path twice (an editable and a built copy): the first counts.
-    points = {_distribution(p): p for p in reversed(entry_points(group=GROUP, name=scheme))}
+    points: dict[str, EntryPoint] = {
+        _distribution(p): p for p in reversed([*entry_points(group=GROUP, name=scheme)])
+    }
     if not points:
         raise UnknownBackendError(_unknown(scheme))
     if len(points) > 1:
@@ -85,7 +87,8 @@ def _entry_point(scheme: str) -> EntryPoint:
         raise UnknownBackendError(
             f"backend {scheme!r} is offered by {names}: uninstall all but one"
         )
-    return next(iter(points.values()))
+    (point,) = points.values()
+    return point
 
 
 def _registered(plugin: object, source: str) -> dict[str, Backend]:

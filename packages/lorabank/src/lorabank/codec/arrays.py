@@ -3,11 +3,14 @@
 Float32, int64 and int32, float64 for what is too delicate for float32, and float16 for weights that
 may lose some bits: it is read as float32.
 
-Codes 33 to 37 are vectors and 49 to 53 matrices with every dimension below 65,536: the payload is
-2 bytes for the length of each, zeros up to a multiple of the item's size, and the numbers. In 17 to
-21 a payload begins with one byte for the number of dimensions, and lengths take 4 bytes. msgpack
-hands a payload out as bytes of its own, so the numbers are aligned in them, and an array that is
-read is a view of them. The codes 1 to 4 of earlier versions had no zeros in between.
+Codes 65 to 69 are vectors: the payload is the numbers. 81 to 85 are matrices of fewer than 65,536
+rows: the numbers, then 2 bytes for how many rows they are. In 17 to 21 a payload begins with one
+byte for the number of dimensions and 4 bytes for the length of each, then zeros up to a multiple of
+the item's size. msgpack hands a payload out as bytes of its own, so the numbers are aligned in
+them, and an array that is read is a view of them.
+
+Earlier versions wrote 33 to 37 for vectors and 49 to 53 for matrices, with 2 bytes for each length
+and zeros before the numbers, and 1 to 4 as 17 to 20, with no zeros in between. They are read.
 """
 
 from __future__ import annotations
@@ -30,7 +33,9 @@ _PACKED: dict[int, np.dtype[Any]] = {
 _KINDS = [*_PACKED.values(), np.dtype("<f2")]
 _WIDE = {17 + place: dtype for place, dtype in enumerate(_KINDS)}
 _SHORT = {16 * (1 + n) + 1 + place: dtype for n in (1, 2) for place, dtype in enumerate(_KINDS)}
-_DTYPES = _PACKED | _WIDE | _SHORT
+_BARE = {48 + 16 * n + 1 + place: dtype for n in (1, 2) for place, dtype in enumerate(_KINDS)}
+_DTYPES = _PACKED | _WIDE | _SHORT | _BARE
+_ROWS = struct.Struct("<H")
 _SHORT_LENGTHS, _WIDE_LENGTHS = (
     {n: struct.Struct(f"<{n}{kind}") for n in (1, 2)} for kind in ("H", "I")
 )
@@ -48,13 +53,14 @@ def pack_array(value: object) -> msgpack.ExtType:
             f"can't encode {type(value).__name__}: only plain data and arrays of "
             "float32, float64, float16, int64 or int32"
         )
-    if max(value.shape) < 1 << 16:
-        code, header = 17 + 16 * value.ndim, struct.pack(f"<{value.ndim}H", *value.shape)
-    else:
-        code, header = 17, struct.pack(f"<B{value.ndim}I", value.ndim, *value.shape)
+    little, place = value.astype(value.dtype.newbyteorder("<"), copy=False), _PLACES[value.dtype]
+    if value.ndim == 1:
+        return msgpack.ExtType(65 + place, little.tobytes())
+    if value.size and len(value) < 1 << 16:
+        return msgpack.ExtType(81 + place, little.tobytes() + _ROWS.pack(len(value)))
+    header = struct.pack("<B2I", 2, *value.shape)
     header += bytes(-len(header) % value.itemsize)
-    little = value.astype(value.dtype.newbyteorder("<"), copy=False)
-    return msgpack.ExtType(code + _PLACES[value.dtype], header + little.tobytes())
+    return msgpack.ExtType(17 + place, header + little.tobytes())
 
 
 def unpack_array(code: int, data: bytes) -> Any:
@@ -66,7 +72,40 @@ def unpack_array(code: int, data: bytes) -> Any:
     if code not in _DTYPES:
         raise CodecError(f"extension type {code} is not known here: only {sorted(_DTYPES)} are")
     dtype = _DTYPES[code]
-    lengths = _lengths(code, data)
+    start, shape = _bare_shape(code, data) if code in _BARE else _shape(code, data)
+    view = np.frombuffer(data, dtype, math.prod(shape), start).reshape(shape)
+    native = np.dtype(np.float32) if dtype.itemsize == 2 else dtype.newbyteorder("=")
+    array = np.require(view, native, ["A"])
+    array.flags.writeable = False
+    return array
+
+
+def _bare_shape(code: int, data: bytes) -> tuple[int, tuple[int, ...]]:
+    """Where the numbers begin, and their shape, which follows from how many there are.
+
+    Raises:
+        CodecError: they are no whole number, or no whole rows.
+    """
+    size = _DTYPES[code].itemsize
+    if code < 81:
+        count, rest, rows = *divmod(len(data), size), 1
+    elif len(data) < _ROWS.size:
+        raise CodecError("a matrix ends before its number of rows: the bytes are truncated")
+    else:
+        count, rest = divmod(len(data) - _ROWS.size, size)
+        (rows,) = _ROWS.unpack_from(data, len(data) - _ROWS.size)
+    if rest or rows == 0 or count % rows:
+        raise CodecError(f"{len(data)} bytes are no {rows} rows of an array: damaged")
+    return 0, (count,) if code < 81 else (rows, count // rows)
+
+
+def _shape(code: int, data: bytes) -> tuple[int, tuple[int, ...]]:
+    """Where the numbers begin, after their shape.
+
+    Raises:
+        CodecError: the shape does not fit the data.
+    """
+    dtype, lengths = _DTYPES[code], _lengths(code, data)
     header = lengths.size + (code not in _SHORT)
     start = header + (0 if code in _PACKED else -header % dtype.itemsize)
     if len(data) < start:
@@ -77,11 +116,7 @@ def unpack_array(code: int, data: bytes) -> Any:
     expected = dtype.itemsize * math.prod(shape)
     if len(data) - start != expected:
         raise CodecError(f"an array of shape {shape} has {len(data) - start} bytes, not {expected}")
-    view = np.frombuffer(data, dtype, offset=start).reshape(shape)
-    native = np.dtype(np.float32) if dtype.itemsize == 2 else dtype.newbyteorder("=")
-    array = np.require(view, native, ["A"])
-    array.flags.writeable = False
-    return array
+    return start, shape
 
 
 def _lengths(code: int, data: bytes) -> struct.Struct:

@@ -14,9 +14,10 @@ from lorabank.codec.structure import check_structure
 from lorabank.errors import CodecError, InvalidInputError
 
 T = TypeVar("T")
-FORMAT_VERSION = 2
-# Version 1 had longer arrays and floats, and no record without its last Nones: all still read.
-READABLE = (1, FORMAT_VERSION)
+FORMAT_VERSION = 3
+# Version 2 had longer arrays, and choices by name; version 1 had longer floats as well, and no
+# record without its last Nones: all still read.
+READABLE = (1, 2, FORMAT_VERSION)
 _MAGIC = b"LoRA"
 _HEADER = struct.Struct("<4sBBI")
 _KINDS = {"adapter": 1, "pattern": 2, "skill": 3, "feedback": 4, "population": 5}

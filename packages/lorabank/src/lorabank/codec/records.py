@@ -4,7 +4,8 @@ The annotations are the schema. Known are: bool, int, float, str, float32 arrays
 ``Literal``, ``tuple[X, ...]`` and nested dataclasses. Whatever does not fit raises CodecError.
 
 New fields go to the end of a dataclass with a default: a record written before they were there is
-shorter, and is read with their defaults.
+shorter, and is read with their defaults. A choice of a ``Literal`` of strings is written as its
+place among them, so new choices go to the end as well.
 """
 
 from __future__ import annotations
@@ -101,12 +102,12 @@ def _schema(cls: Any) -> tuple[tuple[str, type | None, Converter, Converter], ..
 
 
 def _converter(kind: Any) -> Converter:
-    origin = typing.get_origin(kind)
+    origin = _origin(kind)
     if origin in (typing.Union, types.UnionType):
         (inner,) = (arg for arg in typing.get_args(kind) if arg is not type(None))
         return functools.partial(_convert_optional, _converter(inner))
     if origin is typing.Literal:
-        return functools.partial(_convert_literal, frozenset(typing.get_args(kind)))
+        return functools.partial(_convert_literal, typing.get_args(kind))
     if origin is tuple:
         return functools.partial(_convert_tuple, _converter(typing.get_args(kind)[0]))
     if origin is np.ndarray:
@@ -116,11 +117,21 @@ def _converter(kind: Any) -> Converter:
     return functools.partial(_convert_nested, kind)
 
 
+def _origin(kind: Any) -> Any:
+    """What a generic is one of; numpy's ``NDArray`` may be a type alias by statement (PEP 695)."""
+    origin = typing.get_origin(kind)
+    while hasattr(origin, "__value__"):
+        origin = typing.get_origin(origin.__value__)
+    return origin
+
+
 def _convert_optional(inner: Converter, value: Any, name: str) -> Any:
     return None if value is None else inner(value, name)
 
 
-def _convert_literal(choices: frozenset[str], value: Any, name: str) -> Any:
+def _convert_literal(choices: tuple[str, ...], value: Any, name: str) -> Any:
+    if type(value) is int and 0 <= value < len(choices):
+        return choices[value]
     return _expect(isinstance(value, str) and value in choices, value, name)
 
 
@@ -148,7 +159,7 @@ def _convert_nested(cls: type, value: Any, name: str) -> Any:  # noqa: ARG001 - 
 
 
 def _writer(kind: Any) -> Converter:
-    origin = typing.get_origin(kind)
+    origin = _origin(kind)
     if origin in (typing.Union, types.UnionType):
         (inner,) = (arg for arg in typing.get_args(kind) if arg is not type(None))
         return functools.partial(_convert_optional, _writer(inner))
@@ -159,7 +170,7 @@ def _writer(kind: Any) -> Converter:
     if kind in _SCALARS:
         return _write_float if kind is float else functools.partial(_write_scalar, kind)
     if origin is typing.Literal:
-        return _converter(kind)
+        return functools.partial(_write_literal, typing.get_args(kind))
     return functools.partial(_write_nested, kind)
 
 
@@ -187,6 +198,10 @@ def _write_float(value: Any, name: str) -> Any:
     # One byte instead of nine, and read as the same float (minus zero would not be).
     short = value.is_integer() and -32 <= value < 128 and (value or math.copysign(1, value) > 0)
     return int(value) if short else value
+
+
+def _write_literal(choices: tuple[str, ...], value: Any, name: str) -> Any:
+    return choices.index(_expect(isinstance(value, str) and value in choices, value, name))
 
 
 def _write_nested(cls: type, value: Any, name: str) -> Any:

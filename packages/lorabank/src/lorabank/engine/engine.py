@@ -302,7 +302,8 @@ class LoRAPersonalizationEngine:
             commit: awaited with the new adapter and the finished episode (or None) before this
                 returns, for callers that keep both in a store of their own. The engine then
                 neither queues the episode nor keeps the feedback for its replay, and what
-                ``commit`` raises is raised here.
+                ``commit`` raises is raised here. It gives the event loop its turn: one that
+                awaits nothing lets a loop of updates hold it.
 
         Raises:
             InvalidInputError: names the field, the value and what was expected.
@@ -516,6 +517,10 @@ class LoRAPersonalizationEngine:
         finally:
             if connection is not None:
                 connection.closed.set()
+                if not connection.closing.is_set():
+                    # asyncio cancels whatever is still there when its loop shuts down.
+                    lost = len(connection.outbox.report().undelivered)
+                    log.error("the engine was left open: episodes are lost", count=lost)
 
     @asynccontextmanager
     async def _opened(self, source: ReasoningBank | str) -> AsyncIterator[ReasoningBank]:

@@ -11,6 +11,7 @@ from lorabank.evaluation.report.results import Report
 from lorabank.evaluation.running import run
 from lorabank.evaluation.settings import EvaluateSettings
 from lorabank.evaluation.sources.load import MOST_ROWS, load_dataset
+from lorabank.evaluation.sources.repeats import without_repeats
 from lorabank.evaluation.sources.table import INSTALL, OnProgress, SourceUnavailableError
 
 NEEDED = ("pyarrow", "scipy", "wordllama", "threadpoolctl")
@@ -58,6 +59,7 @@ def evaluate_log(
         dataset = load_dataset(
             interactions, items, like=like, most_rows=most_rows, seed=0, tell=tell
         )
+        dataset = without_repeats(dataset)
         runs = []
         for seed in seeds:
             name = "" if len(seeds) == 1 else f"seed {seed}, "

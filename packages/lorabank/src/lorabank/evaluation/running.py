@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lorabank.errors import InvalidInputError
 from lorabank.evaluation.choosing import HeldOut
 from lorabank.evaluation.ground import make_ground
 from lorabank.evaluation.measures.bound import Bound, largest_excess
@@ -25,6 +26,8 @@ from lorabank.evaluation.views import View, make_view
 from lorabank.numerics.contrastive import Calibration
 
 UNCHANGED = Calibration(1.0, 0.0)
+# With something to predict, on each side: nothing can be said of fewer.
+LEAST_USERS = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +75,7 @@ def run(
     """Fit on past users, measure on new ones. Takes minutes; the same seed gives the same numbers.
 
     Raises:
-        InvalidInputError: too few users, or a temporal split without a clock.
+        InvalidInputError: too few users, or likes to predict, or a temporal split without a clock.
     """
     begun = time.process_time()
     split = make_split(dataset, settings, seed)
@@ -84,6 +87,8 @@ def run(
         decay=settings.decay,
         most=settings.events_per_user,
     )
+    for side, seen in (("fitted", ground.fit), ("chosen on", ground.choose), ("new", view)):
+        _check_events(side, seen)
     workshop = Workshop(ground, tell)
     chosen = [method for method in methods if dataset.clock or not method.clock]
     outcomes: dict[str, Outcome] = {}
@@ -99,6 +104,13 @@ def run(
         bound = largest_excess(mixed, view, outcomes[EVERYTHING].events)
         drift = after_drift(mixed, view, settings.resamples)
     return Run(seed, split, view, outcomes, time.process_time() - begun, bound, drift)
+
+
+def _check_events(side: str, view: View) -> None:
+    users = len(np.unique(view.events.user))
+    if users < LEAST_USERS:
+        wanted = f"at least {LEAST_USERS}: there is nothing to predict of the others"
+        raise InvalidInputError(f"{side} users with two likes or more", users, wanted)
 
 
 def _outcome(method: Method, workshop: Workshop, view: View) -> tuple[Served, Outcome]:

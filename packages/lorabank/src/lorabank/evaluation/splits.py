@@ -69,7 +69,9 @@ def make_split(dataset: Dataset, settings: EvaluateSettings, seed: int) -> Split
     new = _within(new, np.clip(events, 0, settings.events_per_user), settings.test_events)
     for side, drawn in (("past", fit), ("new", new)):
         if len(drawn) < LEAST_USERS:
-            raise InvalidInputError(f"{side} users", len(drawn), f"at least {LEAST_USERS}")
+            raise InvalidInputError(
+                f"{side} users", len(drawn), f"at least {LEAST_USERS}, of some hundred in all"
+            )
     return Split(
         fit=_log(dataset, fit, cut, settings, [seed, 12]),
         choose=_log(dataset, choose, cut, settings, [seed, 13]),

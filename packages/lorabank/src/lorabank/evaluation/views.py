@@ -13,6 +13,8 @@ from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray
 CHUNK = 4096
 # Cells (events times items) that are scored at once: 16 MiB of float32.
 CELLS = 1 << 22
+# A product of fewer rows with all items waits for memory; for these, eight times as much is held.
+ROWS, MOST_CELLS = 32, CELLS << 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +52,8 @@ class View:
         """Positions of all events, or of ``rows``, in parts that are scored at once; ``step``
         matrices of events times items are held."""
         positions = np.arange(len(self)) if rows is None else rows
-        size = max(1, CELLS // (step * len(self.items)))
+        width = step * len(self.items)
+        size = max(1, CELLS // width, min(ROWS, MOST_CELLS // width))
         return [positions[start : start + size] for start in range(0, len(positions), size)]
 
     def mask(self, rows: IntArray, scores: AnyFloatArray) -> None:

@@ -25,6 +25,7 @@ class KernelBatch(MseBatch):
 
     kernel: Kernel = NUMPY
     sums: tuple[float, float] = field(init=False)
+    _energy: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         X, T, weights = self._arrays()
@@ -32,7 +33,9 @@ class KernelBatch(MseBatch):
 
     def energy(self) -> float:
         """See `MseBatch.energy`."""
-        return usable_energy(self.sums[0], self.weights)
+        if self._energy is None:  # asked for at each step
+            self._energy = usable_energy(self.sums[0], self.weights)
+        return self._energy
 
     def identity_loss(self) -> float:
         """See `MseBatch.identity_loss`."""

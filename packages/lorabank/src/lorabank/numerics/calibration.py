@@ -9,6 +9,7 @@ import numpy as np
 
 from lorabank.numerics.contrastive import Calibration
 from lorabank.numerics.loglinear import ChoiceEvents, fit_log_linear
+from lorabank.turns import give_way
 from lorabank.types.arrays import AnyFloatArray, BoolArray, IntArray
 
 
@@ -55,6 +56,7 @@ def fit_calibration(
 
 def _as_choices(events: ScoredEvents) -> ChoiceEvents:
     offered: BoolArray = ~np.isneginf(events.scores)
+    give_way()
     scores = np.where(offered, events.scores, events.scores.dtype.type(0))
     log_prior = events.log_prior.astype(scores.dtype)
     return ChoiceEvents((scores, log_prior), offered, events.targets, events.weights)

@@ -16,6 +16,7 @@ import numpy as np
 
 from lorabank.numerics.lora import Matrices, backward, forward
 from lorabank.numerics.weighting import decayed_weights
+from lorabank.turns import give_way
 from lorabank.types.arrays import AnyFloatArray, BoolArray
 
 
@@ -103,9 +104,11 @@ class ContrastiveBatch:
     def gradient(self, m: Matrices) -> tuple[float, AnyFloatArray, AnyFloatArray]:
         """(loss, dA, dB) at ``m``."""
         Y, H = forward(m, self.X)
+        give_way()
         target, others = self._logits(Y, self.calibration)
         G = self._row_gradients(target, others)
         G *= (self.weights / len(self))[:, None]
+        give_way()
         return self._mean(row_losses(target, others, self.liked)), *backward(m, self.X, H, G)
 
     def importance(self, m: Matrices, decay: float) -> tuple[AnyFloatArray, AnyFloatArray]:
@@ -145,9 +148,11 @@ class ContrastiveBatch:
         target = calibration.tau * np.einsum("ij,ij->i", Y, self.T)
         target += calibration.prior_weight * self.target_prior
         others = Y @ negatives.vectors.T
+        give_way()
         others *= calibration.tau
         others += calibration.prior_weight * negatives.prior - negatives.correction
         others[negatives.hits] = -np.inf
+        give_way()
         return target, others
 
     def _row_gradients(self, target: AnyFloatArray, others: AnyFloatArray) -> AnyFloatArray:
@@ -158,10 +163,12 @@ class ContrastiveBatch:
         dL/dz_j = -p q_j. Both are ``c * (e_target - sum q_j e_j)`` with c = p - 1 or p.
         """
         rest = log_sum_exp(others)
+        give_way()
         total = np.logaddexp(target, rest)
         p = np.exp(target - total)
         c = np.where(self.liked, -np.exp(rest - total), p)
         peak = np.where(np.isneginf(rest), 0, rest)
+        give_way()
         G = self.T - np.exp(others - peak[:, None]) @ self.negatives.vectors
         G *= (self.calibration.tau * c)[:, None]
         return G
@@ -176,6 +183,7 @@ def row_losses(target: AnyFloatArray, others: AnyFloatArray, liked: BoolArray) -
         liked: (n,).
     """
     margin = target - log_sum_exp(others)
+    give_way()
     losses: AnyFloatArray = np.logaddexp(0, np.where(liked, -margin, margin))
     return losses
 
@@ -183,6 +191,7 @@ def row_losses(target: AnyFloatArray, others: AnyFloatArray, liked: BoolArray) -
 def log_sum_exp(logits: AnyFloatArray) -> AnyFloatArray:
     """Log of the sum of exponentials along the last axis, (..., m) -> (...), without overflow."""
     peak = logits.max(axis=-1)
+    give_way()
     peak[np.isneginf(peak)] = 0.0  # a row of -inf alone sums to zero
     with np.errstate(divide="ignore"):
         result: AnyFloatArray = peak + np.log(np.exp(logits - peak[..., None]).sum(axis=-1))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lorabank.turns import give_way
 from lorabank.types.arrays import AnyFloatArray, BoolArray, IntArray
 
 Vector = NDArray[np.float64]
@@ -113,6 +114,7 @@ def _evaluate_chunk(events: ChoiceEvents, theta: Vector) -> tuple[float, Vector,
     for rows, features in _blocks(events):
         targets, w = events.targets[rows], events.weights[rows].astype(np.float64)
         P, loss = _softmax(features, ~events.offered[rows], targets, theta)
+        give_way()
         moments = _second_moments(features, P)
         total = moments[:, -1, -1].copy()
         moments /= total[:, None, None]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lorabank.turns import give_way
 from lorabank.types.arrays import AnyFloatArray, BoolArray, IntArray
 
 
@@ -43,20 +44,24 @@ class SampledRows:
             bias: (N,).
         """
         losses, p_target, P = self._softmax(vectors, bias)
+        give_way()
         n, share = len(self.Y), self.weights / len(self.Y)
         P *= share[:, None]
         d_target = (p_target - 1) * share
         items, place = np.unique(np.concatenate([self.target, self.negatives]), return_inverse=True)
+        give_way()
         db = np.bincount(place[:n], d_target, minlength=len(items)).astype(P.dtype)
         db[place[n:]] += P.sum(axis=0)
         dV = np.zeros((len(items), self.Y.shape[1]), P.dtype)
         dV[place[n:]] = P.T @ self.Y
+        give_way()
         np.add.at(dV, place[:n], d_target[:, None] * self.Y)
         return float(losses @ share), items, dV, db
 
     def context_gradient(self, vectors: AnyFloatArray, bias: AnyFloatArray) -> AnyFloatArray:
         """(n, dim) the gradient of the same loss in Y, the rows and biases being fixed."""
         _, p_target, P = self._softmax(vectors, bias)
+        give_way()
         share = self.weights / len(self.Y)
         P *= share[:, None]
         dY: AnyFloatArray = P @ vectors[self.negatives]
@@ -70,11 +75,14 @@ class SampledRows:
         target = np.einsum("ij,ij->i", self.Y, vectors[self.target])
         target += bias[self.target] + self.target_offset
         P = self.Y @ vectors[self.negatives].T
+        give_way()
         P += bias[self.negatives] + self.offset
         P[self.hits] = -np.inf
         peak = np.maximum(P.max(axis=1, initial=-np.inf), target)
+        give_way()
         P -= peak[:, None]
         np.exp(P, out=P)
+        give_way()
         own = np.exp(target - peak)
         total = P.sum(axis=1) + own
         P /= total[:, None]

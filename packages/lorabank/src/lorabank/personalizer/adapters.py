@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from numpy.typing import NDArray
+
 from lorabank.adaptation.preparation import context_of
 from lorabank.adapter import Adapter
 from lorabank.arena import Arena, Lease, lease_of
@@ -10,7 +18,7 @@ from lorabank.engine import LoRAPersonalizationEngine
 from lorabank.errors import InvalidInputError
 from lorabank.personalizer.hot import Hot, HotAdapters
 from lorabank.stores import AdapterStore
-from lorabank.types.arrays import FloatArray
+from lorabank.types.arrays import FloatArray, IntArray
 from lorabank.types.feedback import Feedback
 from lorabank.types.values import changed
 
@@ -47,14 +55,19 @@ class Adapters:
         self.changes = 0
         self._hot = HotAdapters(capacity, max_bytes)
         self._arenas: dict[int, Arena] = {}
+        self._growing: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._hot)
 
-    def unchanged(self, changes: int, read_at: float) -> bool:
-        """Whether what was served when `changes` was this, and read then, may be served still."""
-        fresh = self._clock.monotonic() - read_at <= self._fresh_for
-        return fresh and changes == self.changes
+    @property
+    def version(self) -> int:
+        """Grows with everything that becomes hot, is exchanged, or no longer is."""
+        return self._hot.version
+
+    def is_fresh(self, read_at: float) -> bool:
+        """Whether what was read then may be served still."""
+        return self._clock.monotonic() - read_at <= self._fresh_for
 
     async def to_serve(self, user_id: str, context: FloatArray) -> Adapter:
         """As the store had it at most ``fresh_for`` seconds ago."""
@@ -64,9 +77,24 @@ class Adapters:
     def fresh(self, user_id: str) -> Hot | None:
         """The adapter, if it was read or written at most ``fresh_for`` seconds ago."""
         hot = self._hot.get(user_id)
-        if hot is not None and self._clock.monotonic() - hot.read_at <= self._fresh_for:
-            return hot
-        return None
+        return hot if hot is not None and self.is_fresh(hot.read_at) else None
+
+    def find(self, user_ids: Sequence[str], places: IntArray, table: NDArray[Any]) -> bool:
+        """Whether all of n users are hot and fresh: then their places and what is there.
+
+        ``places`` (n,) and ``table`` (n,) are written. The slots in it stay what they are in a
+        block `with lasting()`, and for as long as `version` is the same.
+        """
+        found = self._hot.find(user_ids, places, table)
+        return found and self.is_fresh(float(table["read_at"].min()))
+
+    def use(self, places: IntArray) -> None:
+        """Users who were found when `version` was what it is now are used again."""
+        self._hot.use(places)
+
+    def lasting(self) -> AbstractContextManager[None]:
+        """What is exchanged or removed within this block keeps its slot until its end."""
+        return self._hot.lasting()
 
     def arena(self, rank: int) -> Arena:
         """Where the weights of this rank are."""
@@ -75,6 +103,20 @@ class Adapters:
             arena = Arena(self._engine.config.space.dim, rank, self._engine.kernel)
             self._arenas[rank] = arena
         return arena
+
+    async def make_room(self, rank: int) -> None:
+        """Before some weights are settled: who finds the arena crowded waits until it has grown.
+
+        The others go on: there is room for them meanwhile.
+        """
+        arena = self.arena(rank)
+        if not arena.crowded or rank in self._growing:
+            return
+        self._growing.add(rank)
+        try:
+            arena.add(await anyio.to_thread.run_sync(arena.new_slab))
+        finally:
+            self._growing.remove(rank)
 
     def settled(self, adapter: Adapter) -> tuple[Adapter, Lease]:
         """The same adapter with its weights in the arena; a store may keep another's."""
@@ -86,8 +128,8 @@ class Adapters:
 
     async def known(self, user_id: str) -> Adapter | None:
         """As `to_serve`, but None for a user without one."""
-        hot = self._hot.get(user_id)
-        if hot is not None and self._clock.monotonic() - hot.read_at <= self._fresh_for:
+        hot = self.fresh(user_id)
+        if hot is not None:
             return hot.adapter
         stored = await self._store.get(user_id)
         return None if stored is None else stored.adapter
@@ -115,11 +157,12 @@ class Adapters:
             stored = await self._store.get(user_id)
             if stored is None:
                 adapter = await self._engine.create_adapter(user_id, context=context)
-                hot = self._as_hot(adapter, None, read_at)
+                revision = None
             else:
                 self._check(stored.adapter)
-                adapter = self._engine.with_kernel(stored.adapter)
-                hot = self._as_hot(adapter, stored.revision, read_at)
+                adapter, revision = self._engine.with_kernel(stored.adapter), stored.revision
+            await self.make_room(adapter.rank)
+            hot = self._as_hot(adapter, revision, read_at)
             self._hot.put_read(user_id, ticket, hot)
         finally:
             self._hot.end_reading(user_id, ticket)

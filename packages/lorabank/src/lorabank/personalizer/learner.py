@@ -114,6 +114,7 @@ class Learner:
         key = user_key(user_id, self._engine.config.user_key_secret)
 
         async def commit(updated: Adapter, finished: Pattern | None) -> None:
+            await self._adapters.make_room(updated.rank)
             updated, lease = self._adapters.settled(updated)
             revision = await self._store.commit(
                 Change(

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, TypeVarTuple
 
 import anyio
 import anyio.lowlevel
+import numpy as np
 
 from lorabank.engine import UpdateReport
 from lorabank.errors import InvalidInputError, LorabankError
 from lorabank.personalizer.adapters import Adapters
 from lorabank.personalizer.hot import Hot
 from lorabank.personalizer.learner import Learner
+from lorabank.personalizer.places import ROW
 from lorabank.personalizer.selection import Found, Selection
 from lorabank.turns import in_worker
 from lorabank.types.arrays import FloatArray, check_finite
 from lorabank.types.checks import check_text
 from lorabank.types.feedback import Feedback
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 # Multiply-adds that take well under the 5 ms for which the event loop may be held up, also where
 # every adapter comes from memory.
 INLINE_WORK = 2_000_000
 INLINE_USERS = 512
 # Users that are looked for before others get their turn.
 BLOCK = 256
+# The same where all are at hand: below a millisecond, out of cache.
+AT_ONCE = 4096
 
 
 class ManyUpdates(NamedTuple):
@@ -58,16 +64,32 @@ class ManyUsers:
         self._threads = threads
         self._dim = dim
         self._concurrency = concurrency
+        self._last: tuple[list[str], Selection] | None = None
+
+    def chosen(self, users: Sequence[str] | Selection) -> Selection:
+        """Users by their ids: the selection of the last call, where they are the same again."""
+        if isinstance(users, Selection):
+            return users
+        if isinstance(users, str) or len(users) == 0:
+            return Selection(users)  # which it refuses
+        asked = users if type(users) is list else list(users)
+        if self._last is None or not _same(asked, self._last[0]):
+            self._last = asked[:], Selection(asked)
+        return self._last[1]
 
     async def forward(self, users: Selection, X: FloatArray, out: FloatArray) -> FloatArray:
         """See `Personalizer.forward_many`; as many users as rows."""
-        found = users.found
-        if found is None or not found.holds(self._adapters):
-            check_finite(X, "X")  # later, the kernel finds what is not
-            found = users.found = await self._look_up(users.user_ids, X)
-        if len(users) <= INLINE_USERS and found.work <= INLINE_WORK:
-            return found.forward(X, out)
-        return await in_worker(found.forward, X, out, limiter=self._threads)
+        with self._adapters.lasting():
+            found = users.found
+            if found is None or not found.holds(self._adapters):
+                found = users.found = await self._look_up(users.user_ids, X)
+            elif found.places is not None:
+                self._adapters.use(found.places)
+            if found.places is None and self._last is not None and users is self._last[1]:
+                self._last = None  # it keeps more in memory than is allowed
+            if len(users) <= INLINE_USERS and found.work <= INLINE_WORK:
+                return found.forward(X, out)
+            return await in_worker(found.forward, X, out, limiter=self._threads)
 
     async def update(self, feedback: Mapping[str, Feedback]) -> ManyUpdates:
         """See `Personalizer.update_many`."""
@@ -93,12 +115,32 @@ class ManyUsers:
 
     async def _look_up(self, user_ids: Sequence[str], X: FloatArray) -> Found:
         """All of them, as they are at this moment or later."""
+        found = await self._at_hand(user_ids)
+        if found is not None:
+            return found
+        check_finite(X, "X")  # later, the kernel finds what is not
         changes = self._adapters.changes
-        found = await self._find(user_ids, X)
-        served = [found[user_id] for user_id in user_ids]
-        if len(served) <= INLINE_USERS:
-            return Found.of(self._adapters, changes, served)
-        return await in_worker(Found.of, self._adapters, changes, served, limiter=self._threads)
+        served_by = await self._find(user_ids, X)
+        served = [served_by[user_id] for user_id in user_ids]
+        return await self._sorted(len(served), Found.of_kept, self._adapters, changes, served)
+
+    async def _at_hand(self, user_ids: Sequence[str]) -> Found | None:
+        """The adapters, if all are hot."""
+        version, n = self._adapters.version, len(user_ids)
+        places, table = np.empty(n, np.int64), np.empty(n, ROW)
+        for start in range(0, n, AT_ONCE):
+            if start:
+                await anyio.lowlevel.checkpoint()
+            part = slice(start, start + AT_ONCE)
+            if not self._adapters.find(user_ids[part], places[part], table[part]):
+                return None
+        return await self._sorted(n, Found.of_hot, self._adapters, version, places, table)
+
+    async def _sorted(self, users: int, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        """Small work stays inline; more goes to a worker thread."""
+        if users <= INLINE_USERS:
+            return function(*arguments)
+        return await in_worker(function, *arguments, limiter=self._threads)
 
     async def _find(self, user_ids: Sequence[str], X: FloatArray) -> dict[str, Hot]:
         """Every user's adapter; those that are not in memory are read side by side."""
@@ -133,3 +175,11 @@ class ManyUsers:
         async with anyio.create_task_group() as tasks:
             for _ in range(min(self._concurrency, len(user_ids))):
                 tasks.start_soon(work)
+
+
+def _same(asked: list[str], last: list[str]) -> bool:
+    """Whether these are the same ids. Where they are the same objects, no text is looked at."""
+    try:
+        return asked == last
+    except (TypeError, ValueError):  # something that is no id can't be compared
+        return False

@@ -195,8 +195,9 @@ class Personalizer:
         With a population, it is one call for each all the same: the experts have to be mixed.
 
         Args:
-            users: n ids, of which one may come several times. A `Selection` of them that is used
-                again saves looking them up, which takes longer than the arithmetic.
+            users: n ids, of which one may come several times. A list of the same ids as in the
+                last call is not looked up again, unless an adapter has changed since; nor is a
+                `Selection`, whatever comes in between.
             X: (n, dim); row i is seen by user i.
             out: float32 (n, dim), C-contiguous, apart from X, for the result.
 

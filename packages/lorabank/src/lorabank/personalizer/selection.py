@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lorabank.arena import Arena, Group
+from lorabank.arena import Arena, in_order
 from lorabank.errors import InvalidInputError
 from lorabank.numerics.ranges import distinct
 from lorabank.personalizer.adapters import Adapters
 from lorabank.personalizer.hot import Hot
+from lorabank.personalizer.places import ROW
 from lorabank.turns import unhurried
 from lorabank.types.arrays import Float64Array, FloatArray, IntArray
 
 
 class Part(NamedTuple):
-    """Users of one rank: their arena and adapters, with scales (n,) and rows (n,) of the input."""
+    """Users of one rank: their arena, slots in rising order (n,), scales, and rows of the input."""
 
     arena: Arena
-    group: Group
-    scales: Float64Array
+    slots: IntArray
+    scales: float | Float64Array
     rows: IntArray
 
 
@@ -29,33 +31,45 @@ class Found(NamedTuple):
     """Adapters of all users of a selection, as they were at one moment.
 
     Attributes:
-        adapters: where they were found, when it had made ``changes``.
+        adapters: where they were found.
+        moment: its count of changes then, or its version: see `kept`.
         read_at: monotonic seconds at which the oldest was read.
         parts: one for each rank: usually one.
+        places: of users who were all hot, (n,); or None.
+        kept: what holds the slots of those who were not all hot. Who was needs nothing: as long as
+            the version is the same, all are still hot.
     """
 
     adapters: Adapters
-    changes: int
+    moment: int
     read_at: float
     parts: tuple[Part, ...]
+    places: IntArray | None
+    kept: tuple[Hot, ...]
 
     @classmethod
-    def of(cls, adapters: Adapters, changes: int, served: Sequence[Hot]) -> Found:
+    def of_hot(
+        cls, adapters: Adapters, version: int, places: IntArray, table: NDArray[Any]
+    ) -> Found:
+        """Users in the order of rows, by their places and what is there."""
+        parts, read_at = _parts(adapters, table), float(table["read_at"].min())
+        return cls(adapters, version, read_at, parts, places, ())
+
+    @classmethod
+    def of_kept(cls, adapters: Adapters, changes: int, served: Sequence[Hot]) -> Found:
         """Adapters in the order of rows."""
-        ranks = np.array([hot.adapter.rank for hot in unhurried(served)], np.int64)
-        scales = np.array([hot.adapter.scale for hot in unhurried(served)], np.float64)
-        read_at = min(hot.read_at for hot in unhurried(served))
-        parts = []
-        for rank in distinct(ranks).tolist():
-            rows = np.flatnonzero(ranks == rank)
-            arena = adapters.arena(rank)
-            group = arena.group([served[row].lease for row in unhurried(rows.tolist())])
-            parts.append(Part(arena, group, scales[rows], rows))
-        return cls(adapters, changes, read_at, tuple(parts))
+        table = np.empty(len(served), ROW)
+        for row, hot in enumerate(unhurried(served)):
+            lease = hot.lease
+            table[row] = (lease.slot, lease.rank, hot.adapter.scale, hot.read_at, 0)
+        parts, read_at = _parts(adapters, table), float(table["read_at"].min())
+        return cls(adapters, changes, read_at, parts, None, tuple(served))
 
     def holds(self, adapters: Adapters) -> bool:
         """Whether this may still be served."""
-        return self.adapters is adapters and adapters.unchanged(self.changes, self.read_at)
+        if self.adapters is not adapters or not adapters.is_fresh(self.read_at):
+            return False
+        return self.moment == (adapters.version if self.places is not None else adapters.changes)
 
     @property
     def work(self) -> int:
@@ -68,11 +82,8 @@ class Found(NamedTuple):
         Raises:
             InvalidInputError: a row is not finite.
         """
-        if len(self.parts) == 1:
-            (part,) = self.parts
-            return part.arena.forward_many(part.group, part.scales, X, out)
-        for part in self.parts:
-            out[part.rows] = part.arena.forward_many(part.group, part.scales, X[part.rows])
+        for arena, slots, scales, rows in self.parts:
+            arena.forward_slots(slots, rows, scales, X, out)
         return out
 
 
@@ -80,8 +91,9 @@ class Selection:
     """Users for `Personalizer.forward_many`, who are looked up at the first call and then kept.
 
     What is served is what would be without it: users are looked up again once anybody's adapter
-    was learned or forgotten in this process, and after ``fresh_for`` seconds. It holds their
-    weights in memory, beyond ``hot_bytes``, until it is let go or they are looked up again.
+    was learned or forgotten in this process, and after ``fresh_for`` seconds. Where not all of them
+    fit into ``hot_bytes``, it holds their weights in memory beyond that, until it is let go or they
+    are looked up again.
 
     Args:
         user_ids: of the rows, in order; one may come several times.
@@ -100,3 +112,21 @@ class Selection:
 
     def __len__(self) -> int:
         return len(self.user_ids)
+
+
+def _parts(adapters: Adapters, table: NDArray[Any]) -> tuple[Part, ...]:
+    """Rows of the table by rank."""
+    ranks = table["rank"]
+    if (ranks == ranks[0]).all():
+        return (_part(adapters, table, None),)
+    chosen = [np.flatnonzero(ranks == rank) for rank in distinct(ranks).tolist()]
+    return tuple(_part(adapters, table[which], which) for which in chosen)
+
+
+def _part(adapters: Adapters, table: NDArray[Any], which: IntArray | None) -> Part:
+    """Rows of one rank, in the order of their slots; ``which`` they are, None: all."""
+    slots, order = in_order(np.ascontiguousarray(table["slot"]))
+    each = table["scale"]
+    scales = float(each[0]) if (each == each[0]).all() else each[order]
+    rows = order if which is None else which[order]
+    return Part(adapters.arena(int(table["rank"][0])), slots, scales, rows)

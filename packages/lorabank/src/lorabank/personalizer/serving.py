@@ -85,7 +85,7 @@ class Serving:
     ) -> FloatArray:
         """See `Personalizer.forward_many`."""
         inputs = as_matrix(X, "X", self._dim, checked=False)
-        chosen = users if isinstance(users, Selection) else Selection(users)
+        chosen = self._many.chosen(users)
         if len(chosen) != len(inputs):
             raise InvalidInputError("user_ids", users, f"one for each of {len(inputs)} rows")
         if out is None:

@@ -36,9 +36,11 @@ def without(verdict: Verdict, names: Container[str | None]) -> Verdict:
 class Court:
     """Judges candidates on the same rows, the identity first, children after their parents."""
 
-    def __init__(self, ground: Ground, confidence: float) -> None:
+    def __init__(self, ground: Ground, confidence: float, groups: int = 0) -> None:
+        """``groups`` that will be judged: the more, the more each has to show (Bonferroni)."""
         self._ground = ground
         self._confidence = confidence
+        self._of_groups = 1 - (1 - confidence) / max(1, groups)
         self._user: IntArray = ground.rows.user[ground.proof]
         self._losses: dict[str, AnyFloatArray] = {}
 
@@ -53,8 +55,10 @@ class Court:
         losses, ranks = candidate.predictor.judge(self._ground, self._ground.proof)
         self._losses[candidate.name] = losses
         rows = np.ones(len(losses), np.bool_) if users is None else users[self._user]
-        gain = float(user_means((self._losses[IDENTITY] - losses)[rows], self._user[rows]).mean())
-        evidence, kept, reason = self._compare(candidate, rows)
+        # A mixture serves everyone: what an expert is trusted with at first is its gain on all.
+        gain = float(user_means(self._losses[IDENTITY] - losses, self._user).mean())
+        confidence = self._confidence if users is None else self._of_groups
+        evidence, kept, reason = self._compare(candidate, rows, confidence)
         report = ExpertReport(
             name=candidate.name,
             parent=candidate.parent,
@@ -66,29 +70,33 @@ class Court:
         )
         return Verdict(candidate.expert(gain) if kept else None, report)
 
-    def _compare(self, candidate: Candidate, rows: BoolArray) -> tuple[Evidence | None, bool, str]:
+    def _compare(
+        self, candidate: Candidate, rows: BoolArray, confidence: float
+    ) -> tuple[Evidence | None, bool, str]:
         if candidate.parent is None:
             return None, True, "what everything is compared with"
-        evidence = self._evidence(candidate.name, candidate.parent, rows)
+        evidence = self._evidence(candidate.name, candidate.parent, rows, confidence)
         if candidate.must == "nothing":
             return evidence, True, "for users about whom nothing else is known"
         if candidate.must == "not be worse":
-            identity = self._evidence(candidate.name, IDENTITY, rows)
+            identity = self._evidence(candidate.name, IDENTITY, rows, confidence)
             kept = min(evidence.upper, identity.upper) >= 0
             return evidence, kept, f"{'not ' if kept else ''}proved worse on new users"
         if not evidence.lower > 0:
             return evidence, False, "not better than its parent on new users"
         if candidate.control is not None:
-            control = self._over_control(candidate.control, candidate.name, rows)
+            control = self._over_control(candidate.control, candidate.name, rows, confidence)
             if not control.lower > 0:
                 return evidence, False, "not better than with as many users at random"
         return evidence, True, "better than its parent on new users"
 
-    def _over_control(self, control: Predictor, name: str, rows: BoolArray) -> Evidence:
+    def _over_control(
+        self, control: Predictor, name: str, rows: BoolArray, confidence: float
+    ) -> Evidence:
         theirs, _ = control.judge(self._ground, self._ground.proof[rows])
         ours, user = self._losses[name][rows], self._user[rows]
-        return paired_evidence(ours, theirs, user, self._confidence)
+        return paired_evidence(ours, theirs, user, confidence)
 
-    def _evidence(self, child: str, parent: str, rows: BoolArray) -> Evidence:
+    def _evidence(self, child: str, parent: str, rows: BoolArray, confidence: float) -> Evidence:
         ours, theirs = self._losses[child][rows], self._losses[parent][rows]
-        return paired_evidence(ours, theirs, self._user[rows], self._confidence)
+        return paired_evidence(ours, theirs, self._user[rows], confidence)

@@ -133,7 +133,8 @@ class Fit:
         return chosen
 
     def _prove(self, identity: Predictor, chosen: Chosen) -> tuple[list[Verdict], float]:
-        ground, court = self._ground, Court(self._ground, self._config.confidence)
+        ground = self._ground
+        court = Court(ground, self._config.confidence, len(chosen.groups))
         residual = None if chosen.residuals is None else chosen.residuals.predictor
         table = None if chosen.table is None else chosen.table.table
         shared = chosen.rank.trained.predictor

@@ -16,6 +16,8 @@ from lorabank.types.items import ItemPool
 
 # Elements of a (rows, items) block: bounds the memory of whatever looks at the whole pool.
 BLOCK = 1 << 22
+# A product of fewer rows with all items waits for memory; for these, blocks are larger.
+ROWS, LARGEST = 32, BLOCK << 3
 FEW = 512
 # A proof looks at its rows once, and so it may look at more of them than a calibration.
 PROOF = 4
@@ -102,7 +104,8 @@ class Ground:
 
     def chunks(self, positions: IntArray) -> list[IntArray]:
         """The rows in parts whose (rows, items) blocks are bounded."""
-        size = max(1, BLOCK // len(self.pool))
+        width = len(self.pool)
+        size = max(1, BLOCK // width, min(ROWS, LARGEST // width))
         return [positions[i : i + size] for i in range(0, len(positions), size)]
 
 

@@ -10,7 +10,7 @@ from lorabank.population.ground import Ground
 from lorabank.population.neighbours import ItemToItem
 from lorabank.population.predictor import Predictor
 from lorabank.population.tabling import TableChoice, build_table
-from lorabank.population_config import PopulationConfig
+from lorabank.population_config import NeighbourConfig, PopulationConfig
 from lorabank.types.arrays import IntArray
 
 # Rows that a form is chosen on: the differences are large.
@@ -32,20 +32,21 @@ class ChosenTable:
 
 
 def count(ground: Ground, positions: IntArray, config: PopulationConfig) -> PairCounts:
-    """Over the liked rows at ``positions``, no further apart than there is time for.
-
-    Where there are many rows, near pairs have enough users.
-    """
-    window = config.neighbours.window
-    affordable = max(window, OCCURRENCES // max(1, len(positions)))
+    """Over the liked rows at ``positions``, no further apart than there is time for."""
     return count_pairs(
         ground.rows.user[positions],
         ground.items(positions),
         len(ground.pool),
-        reach=min(config.neighbours.reach, affordable),
+        reach=affordable_reach(len(positions), config.neighbours),
         decays=config.neighbours.decays,
         min_users=config.min_users,
     )
+
+
+def affordable_reach(rows: int, config: NeighbourConfig) -> int:
+    """How many likes apart pairs are counted: where there are many rows, near ones have enough
+    users."""
+    return min(config.reach, max(config.window, OCCURRENCES // max(1, rows)))
 
 
 def choose_table(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lorabank.errors import InvalidInputError
 from lorabank.numerics.ranges import spread
+from lorabank.turns import give_way
 from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray, as_float32, frozen
 from lorabank.types.checks import check_count, check_number
 
@@ -110,9 +111,11 @@ class ItemToItem:
         for start in range(0, len(recent), step):
             block = result[start : start + step]
             place, values = self._gathered(recent[start : start + step], column, width)
+            give_way()
             sums = np.bincount(place, values, minlength=block.size)
             # A place that several neighbours share is written several times: the same.
             block.reshape(-1)[place] = of(sums[place].astype(np.float32))
+            give_way()
         return result
 
     def _gathered(
@@ -122,6 +125,7 @@ class ItemToItem:
         row, age = np.nonzero(recent >= 0)
         anchor = recent[row, age]
         which, place = spread(self.starts[anchor], self._lengths[anchor])
+        give_way()
         target = self.items[place].astype(np.int64)
         if column is not None:
             # Few of many neighbours are candidates: the rest is done for them alone.

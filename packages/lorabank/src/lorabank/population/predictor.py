@@ -14,7 +14,7 @@ from lorabank.numerics.lora import Matrices, forward
 from lorabank.population.ground import Ground
 from lorabank.population.neighbours import ItemToItem
 from lorabank.population.transitions import Transitions
-from lorabank.turns import unhurried
+from lorabank.turns import give_way, unhurried
 from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray
 
 Feature: TypeAlias = Literal[
@@ -123,8 +123,10 @@ class Predictor:
         ranks: list[AnyFloatArray] = [np.zeros(0)]
         for events in self.events(ground, positions):
             logits = _logits(events, self.weights)
+            give_way()
             chosen = logits[np.arange(len(logits)), events.targets]
             losses.append(log_sum_exp(logits) - chosen)
+            give_way()
             ranks.append(_ranks(logits, chosen))
         return np.concatenate(losses), np.concatenate(ranks)
 
@@ -139,12 +141,14 @@ class Predictor:
             X = ground.rows.x[positions]
             Y = X if self.matrices is None else forward(self.matrices, X)[0]
             found.append(Y @ self.vectors.T)
+            give_way()
         found.append(ground.pool.log_prior)
         if self.bias is not None:
             found.append(self.bias)
         if self.neighbours is not None:
             recent = ground.recent(positions, self.neighbours.window)
             found.append(self.neighbours.log_scores(recent))
+            give_way()
         if self.transitions is not None:
             assert self.vectors is not None
             recent = ground.recent(positions, self.transitions.window)
@@ -156,12 +160,14 @@ def _logits(events: ChoiceEvents, weights: Sequence[float]) -> AnyFloatArray:
     logits = np.zeros(events.offered.shape, np.float32)
     for weight, feature in zip(weights, events.features, strict=True):
         logits += np.float32(weight) * feature
+        give_way()
     logits[~events.offered] = -np.inf
     return logits
 
 
 def _ranks(logits: AnyFloatArray, chosen: AnyFloatArray) -> AnyFloatArray:
     better = np.count_nonzero(logits > chosen[:, None], axis=1)
+    give_way()
     equal = np.count_nonzero(logits == chosen[:, None], axis=1)
     ranks: AnyFloatArray = 1.0 + better + (equal - 1) / 2.0
     return ranks

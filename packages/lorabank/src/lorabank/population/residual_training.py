@@ -95,6 +95,7 @@ def residual_epochs(
             part = order[begin : begin + config.batch]
             batch = minibatch(lesson, part, inclusion, config.negatives, rng)
             _, items, dV, db = batch.gradient(table.vectors, table.bias)
+            give_way()
             mine = lesson.allowed[items]
             items, dV, db = items[mine], dV[mine], db[mine]
             dV += config.l2 * v[items]
@@ -120,6 +121,7 @@ def minibatch(
     else:
         negatives = np.arange(len(ground.pool))
         correction = np.zeros(len(negatives), np.float32)
+    give_way()
     target = ground.items(positions)
     offset = np.float32(calibration.prior_weight) * ground.pool.log_prior
     Y = forward(lesson.matrices, ground.rows.x[positions])[0]
@@ -140,6 +142,7 @@ def _hits(ground: Ground, positions: IntArray, negatives: IntArray) -> BoolArray
     column = np.full(len(ground.pool), -1, np.int64)
     column[negatives] = np.arange(len(negatives))
     row, item = ground.rows.earlier_items(positions)
+    give_way()
     where = column[item]
     hits: BoolArray = np.zeros((len(positions), len(negatives)), np.bool_)
     hits[row[where >= 0], where[where >= 0]] = True

@@ -119,6 +119,7 @@ class ContrastiveTask:
         )
         calibration = self.config.calibration
         earlier = self.rows.earlier_items(positions)
+        give_way()
         batch = prepare_contrastive(feedback, self.pool, self.config, calibration, rng, earlier)
         weights = batch.weights * user_weights(self.rows, positions)
         return replace(batch, weights=weights)
@@ -131,7 +132,9 @@ class ContrastiveTask:
         for events in self._scored(m, positions):
             offered = np.isfinite(events.scores)  # 0 * -inf would not be a number
             logits = calibration.tau * np.where(offered, events.scores, 0.0)
+            give_way()
             logits += calibration.prior_weight * events.log_prior
+            give_way()
             logits[~offered] = -np.inf
             rows = np.arange(len(logits))
             parts.append(log_sum_exp(logits) - logits[rows, events.targets])
@@ -155,9 +158,11 @@ class ContrastiveTask:
         Y = X if m is None else forward(m, X)[0]
         targets = self.rows.items[positions]
         scores = Y @ self.pool.vectors.T
+        give_way()
         kept = scores[np.arange(len(targets)), targets]
         scores[self.rows.earlier_items(positions)] = -np.inf
         scores[np.arange(len(targets)), targets] = kept
+        give_way()
         weights = user_weights(self.rows, positions)
         return ScoredEvents(scores, self.pool.log_prior, targets, weights)
 

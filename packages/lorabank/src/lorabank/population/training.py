@@ -50,6 +50,7 @@ def fit_epochs(
             give_way()
             batch = task.minibatch(order[begin : begin + config.batch], rng)
             _, dA, dB = batch.gradient(m)
+            give_way()
             clip_jointly(dA, dB, CLIP)
             rate = cosine_rate(schedule.learning_rate, step, total)
             step_A, step_B = adam.update((dA, dB), rate)

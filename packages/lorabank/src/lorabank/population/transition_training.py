@@ -104,9 +104,11 @@ class TransitionTrainer:
                 give_way()
                 part = order[begin : begin + config.batch]
                 batch = minibatch(lesson, part, inclusion, config.negatives, rng)
+                give_way()
                 read, reading = _reading(ground.recent(part, window), allowed, decay)
                 batch = replace(batch, Y=batch.Y + tau * (reading @ u[read]))
                 dY = batch.context_gradient(_vectors(parts), _bias(parts, len(u)))
+                give_way()
                 gradient = tau * (reading.T @ dY) + np.float32(config.l2) * u[read]
                 steps.update(u, read, gradient, config.learning_rate)
             yield Transitions(items, u[items], window, decay)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count, islice
 
+import anyio.lowlevel
+
 from lorabank.config import ReplayConfig
 from lorabank.errors import StoreClosedError, VersionConflictError
 from lorabank.replay import ExperienceReplay
@@ -56,7 +58,11 @@ class MemoryAdapterStore:
 
     async def commit(self, change: Change) -> int:
         """See `AdapterStore.commit`."""
+        await anyio.lowlevel.checkpoint()  # a loop of updates waits for nothing else
         self._require_open()
+        return self._commit_now(change)
+
+    def _commit_now(self, change: Change) -> int:
         user_id = change.adapter.user_id
         stored = self._adapters.get(user_id)
         revision = None if stored is None else stored.revision

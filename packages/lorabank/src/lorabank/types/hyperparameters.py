@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from lorabank.types.checks import check_count, check_number, check_positive
 
+# Stored by their places: new ones go to the end.
 Selection: TypeAlias = Literal["default", "hinted", "explored", "holdout"]
 
 

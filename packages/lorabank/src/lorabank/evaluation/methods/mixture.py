@@ -76,6 +76,7 @@ class Mixed:
                 logs -= shifts[part].T[:, :, None]
                 mixed[done : done + len(part)] = _log_sum(logs)
                 done += len(part)
+            view.mask(rows, mixed)
             return mixed
 
         return logits

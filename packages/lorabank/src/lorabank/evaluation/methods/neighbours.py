@@ -15,6 +15,9 @@ from lorabank.evaluation.ground import Ground
 from lorabank.evaluation.methods.base import Calibrated, Model, Scores
 from lorabank.evaluation.views import View
 from lorabank.numerics.contrastive import Calibration
+from lorabank.population.counting import count_pairs
+from lorabank.population.neighbour_training import affordable_reach
+from lorabank.population_config import PopulationConfig
 from lorabank.types.arrays import FloatArray, IntArray
 
 NEIGHBOURS = 500
@@ -136,6 +139,27 @@ def pair_tables(ground: Ground) -> dict[bool, Any]:
     symmetric = root @ (pairs + pairs.T) @ root
     directed = sparse.diags(1 / count) @ pairs
     return {False: strongest(symmetric, NEIGHBOURS), True: strongest(directed, NEIGHBOURS)}
+
+
+def common_tables(ground: Ground, tables: dict[bool, Any]) -> dict[bool, Any]:
+    """The same tables without pairs that fewer users had than the library asks for, within its
+    reach: what item-kNN is worth under the rule that nobody's single likes may be read from it."""
+    from scipy import sparse
+
+    config, log = PopulationConfig(), ground.fit.log
+    user, item = log.user[log.liked], log.item[log.liked]
+    size = len(ground.items)
+    pairs = count_pairs(
+        user,
+        item,
+        size,
+        reach=affordable_reach(len(user), config.neighbours),
+        decays=(1.0,),
+        min_users=config.min_users,
+    )
+    row, column = np.append(pairs.low, pairs.high), np.append(pairs.high, pairs.low)
+    kept = sparse.csr_matrix((np.ones(len(row), np.float32), (row, column)), shape=(size, size))
+    return {directed: sparse.csr_matrix(t.multiply(kept)) for directed, t in tables.items()}
 
 
 def strongest(table: Any, most: int) -> Any:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from lorabank.evaluation.choosing import Candidate, best_ranking, calibrate, most_likely
 from lorabank.evaluation.methods.base import Calibrated, Scores
-from lorabank.evaluation.methods.neighbours import BLENDS, Neighbours, Sum
+from lorabank.evaluation.methods.neighbours import BLENDS, Neighbours, Sum, common_tables
 from lorabank.evaluation.methods.workshop import Workshop
 from lorabank.evaluation.views import View
 from lorabank.numerics.lora import Matrices, forward
@@ -62,7 +63,13 @@ def fit_shared(workshop: Workshop) -> Calibrated:
 
 def fit_neighbours_and_shared(workshop: Workshop) -> Calibrated:
     """Both scores and popularity, log-linear, with the weights that rank best."""
-    return best_ranking(workshop.ground, _mixes(workshop), BLENDS)
+    return best_ranking(workshop.ground, _mixes(workshop, workshop.tables), BLENDS)
+
+
+def fit_common_neighbours_and_shared(workshop: Workshop) -> Calibrated:
+    """The same of pairs that as many users had as the library asks for."""
+    tables = common_tables(workshop.ground, workshop.tables)
+    return best_ranking(workshop.ground, _mixes(workshop, tables), BLENDS)
 
 
 def fit_residuals(workshop: Workshop) -> Calibrated:
@@ -70,11 +77,11 @@ def fit_residuals(workshop: Workshop) -> Calibrated:
     return most_likely(workshop.ground, _corrections(workshop), workshop.identity.calibration)
 
 
-def _mixes(workshop: Workshop) -> Iterator[Candidate]:
+def _mixes(workshop: Workshop, tables: dict[bool, Any]) -> Iterator[Candidate]:
     """The decay and floor that item-kNN mostly chooses by itself."""
     ground = workshop.ground
     base = np.exp(ground.log_prior)
-    for directed, table in workshop.tables.items():
+    for directed, table in tables.items():
         neighbours = Neighbours(ground.log_prior, table, 0.7, 0.3, base)
         for weight in BESIDE:
             yield (

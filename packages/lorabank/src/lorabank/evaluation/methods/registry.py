@@ -17,6 +17,7 @@ from lorabank.evaluation.methods.neighbours import (
     fit_neighbours_and_popularity,
 )
 from lorabank.evaluation.methods.parts import (
+    fit_common_neighbours_and_shared,
     fit_neighbours_and_shared,
     fit_residuals,
     fit_shared,
@@ -88,6 +89,7 @@ METHODS: tuple[Method, ...] = (
     Method("random_hints", "random hints", True, lambda w: fit_random_hints(w.ground, w.identity)),
     Method("shared", "shared adapter", True, fit_shared),
     Method("knn_shared", "item-kNN x shared", True, fit_neighbours_and_shared),
+    Method("common_knn_shared", "the same, 5 users", True, fit_common_neighbours_and_shared),
     Method("residuals", "residuals only", True, fit_residuals),
     Method(
         "skills", "skills only", True, lambda w: fit_mixture(w.ground, w.with_groups("similar"))

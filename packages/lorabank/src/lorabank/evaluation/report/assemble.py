@@ -26,6 +26,7 @@ PAIRS = (
     ("shuffled_bank", "shared"),
     ("shuffled_bank", "skills"),
     ("random_hints", "user_sgd"),
+    ("random_hints", "shared"),
 )
 
 
@@ -73,6 +74,7 @@ def _data(dataset: Dataset) -> Data:
         rows=reading.rows,
         rated=reading.rated,
         skipped=dict(reading.skipped),
+        repeated=reading.repeated,
         users=reading.users,
         sampled=reading.sampled,
         used_rows=len(dataset.user),

@@ -76,6 +76,14 @@ def _reading(data: Data) -> list[str]:
     if lost:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in data.skipped.items())
         said.append(f"{lost:,} of {data.rows:,} rows were left out: {reasons}.")
+    if data.repeated:
+        said.append(
+            f"{data.repeated:,} rows repeat an item that the user had before: what is predicted is "
+            "what is new to a user."
+        )
+    if data.items_skipped:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in data.items_skipped.items())
+        said.append(f"Of the catalogue: {reasons}.")
     if data.rated and data.likes == data.used_rows:
         said.append("The log has ratings, and every row counted as a like: see --like.")
     if data.sampled < 1:

@@ -24,6 +24,7 @@ class Data:
     rows: int
     rated: bool
     skipped: dict[str, int]
+    repeated: int
     users: int
     sampled: float
     used_rows: int

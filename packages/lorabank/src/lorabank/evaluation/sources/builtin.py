@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import resources
-from typing import Any
 
 import numpy as np
 
 from lorabank.evaluation.sources.embedding import embed
 from lorabank.evaluation.sources.movielens import LIKED, load_ratings
+from lorabank.evaluation.sources.repeats import first_rows
 from lorabank.evaluation.sources.table import Dataset, Reading, SourceUnavailableError
 
 
@@ -59,7 +59,7 @@ def groceries(like: float | None) -> Dataset:  # noqa: ARG001
     time = np.asarray(pc.cast(bought.column("transaction_timestamp"), "int64").to_numpy()) / 1e9
     _, user = np.unique(np.asarray(bought.column("household_id").to_numpy()), return_inverse=True)
     item = type_of[order][place]
-    first = _first_of_each_pair(user[known], item[known], time[known])
+    first = first_rows(user[known], item[known], time[known])
     user, item, time = user[known][first], item[known][first], time[known][first]
     used, item = np.unique(item, return_inverse=True)
     reading = _reading(len(column), int(user.max()) + 1, len(used))
@@ -81,15 +81,6 @@ BUILTIN: Mapping[str, Callable[[float | None], Dataset]] = {
     "movielens": movielens,
     "groceries": groceries,
 }
-
-
-def _first_of_each_pair(user: Any, item: Any, time: Any) -> Any:
-    """Positions of the earliest row of every (user, item)."""
-    order = np.lexsort((time, item, user))
-    u, i = user[order], item[order]
-    new = np.ones(len(order), np.bool_)
-    new[1:] = (u[1:] != u[:-1]) | (i[1:] != i[:-1])
-    return order[new]
 
 
 def _reading(rows: int, users: int, items: int) -> Reading:

@@ -15,7 +15,9 @@ from lorabank.evaluation.sources.interactions import ITEM, require
 from lorabank.evaluation.sources.table import INSTALL, Reading, SourceUnavailableError
 from lorabank.types.arrays import FloatArray, as_matrix
 
-TWICE, NAMELESS, TEXTLESS = "item_id occurs again", "no item_id", "no text"
+TWICE, NAMELESS = "item_id occurs again", "no item_id"
+TEXTLESS = "no text (kept, with a zero vector)"
+VECTORLESS = "vector of zeros, or not finite (kept, as zeros)"
 
 
 def read_catalogue(path: Path, reading: Reading) -> tuple[Codebook, FloatArray]:
@@ -45,13 +47,24 @@ def read_catalogue(path: Path, reading: Reading) -> tuple[Codebook, FloatArray]:
         raise InvalidInputError(str(path), "no items", "at least one item")
     reading.items = len(kept)
     if isinstance(content, list):
-        made = embed(tuple(content[row] for row in kept))
+        made, reason = _embedded([content[row] for row in kept], path), TEXTLESS
     else:
-        made = content[kept]
+        made, reason = content[kept], VECTORLESS
     empty = int(np.count_nonzero(~made.any(axis=1)))
     if empty:
-        reading.skip_items(f"{TEXTLESS} (kept, with a zero vector)", empty)
+        reading.skip_items(reason, empty)
     return items, unit(made)
+
+
+def _embedded(texts: list[str], path: Path) -> FloatArray:
+    """Vectors of the texts; an empty one has zeros, and no say in what the others' mean is."""
+    written = [place for place, text in enumerate(texts) if text]
+    if not written:
+        raise InvalidInputError(str(path), "no text", "at least one item with a text")
+    found = embed(tuple(texts[place] for place in written))
+    vectors = np.zeros((len(texts), found.shape[1]), np.float32)
+    vectors[written] = found
+    return vectors
 
 
 def _read(path: Path, reading: Reading) -> tuple[list[bytes], list[str] | FloatArray]:
@@ -117,7 +130,7 @@ def _npz(path: Path) -> tuple[list[bytes], FloatArray]:
 
 
 def _matrix(value: object, path: Path, rows: int) -> FloatArray:
-    matrix = as_matrix(value, f"vectors of {path.name}")
+    matrix = as_matrix(_finite(value), f"vectors of {path.name}")
     if len(matrix) != rows:
         raise InvalidInputError(
             f"vectors of {path.name}", len(matrix), f"{rows} rows, one per item"
@@ -125,7 +138,25 @@ def _matrix(value: object, path: Path, rows: int) -> FloatArray:
     return matrix
 
 
+def _finite(value: object) -> object:
+    """Rows with a number that is not finite as zeros, if there are others."""
+    try:
+        with np.errstate(over="ignore"):
+            array = np.array(value, np.float32)
+    except (TypeError, ValueError):
+        return value
+    if array.ndim != 2:
+        return value
+    bad = ~np.isfinite(array).all(axis=1)
+    if bad.any() and not bad.all():
+        array[bad] = 0
+        return array
+    return value
+
+
 def _key(value: object) -> bytes:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # as it is written where nothing was missing
     return value.strip() if isinstance(value, bytes) else str(value).strip().encode()
 
 

@@ -11,6 +11,9 @@ from lorabank.types.arrays import AnyFloatArray
 # What arrow casts to a float; looser texts ("1e5 ", "1_000") are malformed.
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
+# More seconds since 1970 than any log has: the year 5138.
+FAR_FUTURE = 1e11
+
 
 def numbers(column: Any) -> AnyFloatArray:
     """float64 (n,) of a binary or string arrow array; NaN where it is no finite number."""
@@ -45,6 +48,18 @@ def times(column: Any) -> AnyFloatArray:
         text, r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:?\d\d)$"
     )
     return _fill(found, _unix(pc.if_else(zoned, text, pa.scalar(None, pa.string())), "UTC"))
+
+
+def in_seconds(time: AnyFloatArray) -> AnyFloatArray:
+    """Unix times in milli-, micro- or nanoseconds as seconds; others as they are.
+
+    Told by their size: in seconds, ten to the eleventh would be the year 5138.
+    """
+    typical = float(np.median(time)) if len(time) else 0.0
+    for unit in (1e9, 1e6, 1e3):
+        if typical > FAR_FUTURE * unit / 1e3:
+            return time / unit
+    return time
 
 
 def _unix(dates: Any, zone: str | None = None) -> AnyFloatArray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from lorabank.errors import InvalidInputError
 from lorabank.evaluation.sources.codes import UNKNOWN, Codebook, UserSample
-from lorabank.evaluation.sources.columns import numbers, times
+from lorabank.evaluation.sources.columns import in_seconds, numbers, times
 from lorabank.evaluation.sources.csv_file import CsvFile
 from lorabank.evaluation.sources.table import Codes, OnProgress, Reading
 from lorabank.types.arrays import AnyFloatArray, BoolArray
@@ -115,6 +115,8 @@ def read_interactions(
     joined = growing.joined()
     if not len(joined):
         raise InvalidInputError(str(path), reading.skipped or "no rows", "at least one usable row")
+    if clock:
+        joined.time = in_seconds(joined.time)
     return joined, clock
 
 

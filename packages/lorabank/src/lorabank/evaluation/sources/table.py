@@ -31,6 +31,7 @@ class Reading:
         rows: data rows of the interactions, whatever became of them.
         skipped: reason -> rows that were left out for it.
         rated: whether there is a column of ratings.
+        repeated: rows left out because the same user had the same item before.
         users: users met, those not sampled included.
         sampled: share of the users that was kept; 1.0 is all.
         items: of the catalogue.
@@ -40,6 +41,7 @@ class Reading:
     rows: int = 0
     rated: bool = False
     skipped: dict[str, int] = field(default_factory=dict)
+    repeated: int = 0
     users: int = 0
     sampled: float = 1.0
     items: int = 0

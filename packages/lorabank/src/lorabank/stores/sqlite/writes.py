@@ -13,30 +13,37 @@ from lorabank.stores.memory import conflict
 from lorabank.stores.sqlite.duties import write_owed
 from lorabank.stores.sqlite.records import ChangeRecord, ExperienceRecord
 
+# Users that one statement looks at.
+_TOGETHER = 256
+
 
 class ReplayKeeper:
     """Adds to the replay, and keeps it within its bounds: per user, by age, and in all.
 
-    The user's bound is kept with each batch; the other two once per transaction.
+    All of them once per transaction. Users whose transaction was undone are looked at with the
+    next one.
     """
 
     def __init__(self, config: ReplayConfig) -> None:
         self._config = config
         self._now: float | None = None
+        self._grown: set[str] = set()
 
     def add(self, db: sqlite3.Connection, new: ExperienceRecord) -> None:
-        """Add a batch, and drop the user's oldest."""
+        """Add a batch."""
         db.execute(
             "INSERT INTO replay (user_key, created_at, rows, size, body) VALUES (?, ?, ?, ?, ?)",
             new,
         )
-        _trim_user(db, new.user_key, self._config.max_rows_per_user)
+        self._grown.add(new.user_key)
         self._now = new.created_at
 
     def tidy(self, db: sqlite3.Connection) -> None:
         """If something was added, drop what is too old or too much."""
         if self._now is None:
             return
+        for user_key in _overgrown(db, sorted(self._grown), self._config.max_rows_per_user):
+            _trim_user(db, user_key, self._config.max_rows_per_user)
         db.execute("DELETE FROM replay WHERE created_at < ?", (self._now - self._config.ttl,))
         (size,) = db.execute("SELECT size FROM replay_total").fetchone()
         while size > self._config.max_bytes:
@@ -45,6 +52,7 @@ class ReplayKeeper:
             db.execute("DELETE FROM replay WHERE number = ?", (number,))
             size -= first
         self._now = None
+        self._grown.clear()
 
 
 def write_change(db: sqlite3.Connection, change: ChangeRecord, replay: ReplayKeeper) -> int:
@@ -164,6 +172,21 @@ def _is_late(db: sqlite3.Connection, user_key: str, created_at: float) -> bool:
     """Whether the user was forgotten since then."""
     query = "SELECT 1 FROM forgotten WHERE user_key = ? AND since >= ?"
     return db.execute(query, (user_key, created_at)).fetchone() is not None
+
+
+def _overgrown(db: sqlite3.Connection, user_keys: Sequence[str], limit: int) -> list[str]:
+    """Those who have more than ``limit`` rows; most have not, and are seen by one statement."""
+    found: list[str] = []
+    for start in range(0, len(user_keys), _TOGETHER):
+        some = user_keys[start : start + _TOGETHER]
+        marks = ", ".join("?" * len(some))
+        rows = db.execute(
+            f"SELECT user_key FROM replay WHERE user_key IN ({marks}) "
+            "GROUP BY user_key HAVING sum(rows) > ?",
+            (*some, limit),
+        )
+        found += [user_key for (user_key,) in rows]
+    return found
 
 
 def _trim_user(db: sqlite3.Connection, user_key: str, limit: int) -> None:
