@@ -192,4 +192,5 @@ async def test_over_http_no_long_text_reaches_the_sdk(
     assert received
     assert max(received) < 2 * LONGEST
     assert sum(decoded_parts) > 10 * LONGEST  # so the listing went another way,
-    assert max(decoded_parts) <= 1 << 16  # in pieces
+    # in pieces as they arrived, and a backslash that had waited for what it escapes
+    assert max(decoded_parts) <= (1 << 16) + 1
