@@ -62,7 +62,7 @@ def as_pairs(counts: PairCounts) -> dict[tuple[int, int], list[float]]:
 @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 5))
 def test_counts_are_those_of_the_plain_loop(seed: int, reach: int, min_users: int) -> None:
     user, item = a_log(seed)
-    counts = count_pairs(user, item, N, reach=reach, decays=DECAYS, min_users=min_users)
+    counts = count_pairs(user, item, N, reach=reach, decays=DECAYS, min_users=min_users).common()
     expected = by_hand(user, item, reach, min_users)
     got = as_pairs(counts)
     assert got.keys() == expected.keys()
@@ -73,9 +73,9 @@ def test_counts_are_those_of_the_plain_loop(seed: int, reach: int, min_users: in
 
 def test_counting_in_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     user, item = a_log(5, users=40)
-    whole = count_pairs(user, item, N, reach=5, decays=DECAYS, min_users=2)
+    whole = count_pairs(user, item, N, reach=5, decays=DECAYS, min_users=2).common()
     monkeypatch.setattr(counting, "CHUNK", 30)
-    parts = count_pairs(user, item, N, reach=5, decays=DECAYS, min_users=2)
+    parts = count_pairs(user, item, N, reach=5, decays=DECAYS, min_users=2).common()
     np.testing.assert_array_equal(parts.low, whole.low)
     np.testing.assert_array_equal(parts.high, whole.high)
     np.testing.assert_allclose(parts.rising, whole.rising)
@@ -85,8 +85,9 @@ def test_counting_in_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 def test_one_persons_repetitions_count_once_and_are_no_crowd() -> None:
     user = np.zeros(40, np.int64)
     item = np.tile([3, 4], 20)
-    assert len(count_pairs(user, item, N, reach=5, decays=(0.5,), min_users=2).low) == 0
-    alone = count_pairs(user, item, N, reach=5, decays=(0.5,), min_users=1)
+    few = count_pairs(user, item, N, reach=5, decays=(0.5,), min_users=2)
+    assert len(few.common().low) == 0
+    alone = count_pairs(user, item, N, reach=5, decays=(0.5,), min_users=1).common()
     assert as_pairs(alone) == {(3, 4): [1.0], (4, 3): [1.0]}
 
 
@@ -94,13 +95,13 @@ def test_one_persons_repetitions_count_once_and_are_no_crowd() -> None:
 def test_a_pair_needs_enough_distinct_users_in_either_order(users: int) -> None:
     user = np.repeat(np.arange(users), 2)
     item = np.array([[0, 1], [1, 0], [0, 1], [1, 0], [0, 1]][:users]).ravel()
-    counts = count_pairs(user, item, N, reach=5, decays=(0.5,), min_users=5)
+    counts = count_pairs(user, item, N, reach=5, decays=(0.5,), min_users=5).common()
     assert len(counts.low) == (users == 5)
 
 
 def table_of(seed: int, choice: TableChoice, **changes: Any) -> tuple[PairCounts, ItemToItem]:
     user, item = a_log(seed)
-    counts = count_pairs(user, item, N, reach=8, decays=DECAYS, min_users=1)
+    counts = count_pairs(user, item, N, reach=8, decays=DECAYS, min_users=1).common()
     return counts, build_table(counts, choice, NeighbourConfig(decays=DECAYS, **changes))
 
 

@@ -55,6 +55,9 @@ class NeighbourConfig:
             to nothing, but more pairs have enough users. With many rows it is shortened.
         decays: to choose from on held-out users: weight of each further like in between, and of
             an item looked up against the next newer one; in (0, 1].
+        ranks: to choose from on held-out users, beside none at all: of a factorisation of the
+            counts, which speaks for pairs that too few users had. Items that enough users liked are
+            in it, if there are eight times as many. () leaves it out.
         per_item: neighbours kept of each item, the strongest first.
         max_bytes: of the table.
     """
@@ -63,6 +66,7 @@ class NeighbourConfig:
     window: int = 20
     reach: int = 200
     decays: tuple[float, ...] = (0.85, 0.7, 0.5, 0.95)
+    ranks: tuple[int, ...] = (64, 16)
     per_item: int = 256
     max_bytes: int = 32 * MEBIBYTE
 
@@ -72,6 +76,8 @@ class NeighbourConfig:
         _check_choices(self.decays, "neighbours.decays")
         for decay in self.decays:
             check_number(decay, "neighbours.decays", low=1e-6, high=1.0)
+        for rank in self.ranks:
+            check_count(rank, "neighbours.ranks", low=1)
 
 
 @dataclass(frozen=True, slots=True)

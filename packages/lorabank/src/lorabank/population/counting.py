@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -19,21 +19,37 @@ CHUNK = 1 << 22
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairCounts:
-    """Pairs of items that enough users liked within reach of one another.
+    """Pairs of items, each liked by enough users, that were liked within reach of one another.
 
     Attributes:
         low, high: (p,) positions of the two, low < high.
+        users: (p,) distinct users who had the pair, in either order.
         rising: (decays, p) weight of "high was liked after low": the sum over users of
             ``decay ** (distance - 1)`` at their closest occurrence.
         falling: (decays, p) the same of "low was liked after high".
         likes: (N,) distinct users who liked each item.
+        min_users: how many are enough, for an item and for a pair that is shown by itself.
     """
 
     low: IntArray
     high: IntArray
+    users: IntArray
     rising: Weights
     falling: Weights
     likes: IntArray
+    min_users: int
+
+    def common(self) -> PairCounts:
+        """The pairs that enough users had."""
+        enough = self.users >= self.min_users
+        return replace(
+            self,
+            low=self.low[enough],
+            high=self.high[enough],
+            users=self.users[enough],
+            rising=self.rising[:, enough],
+            falling=self.falling[:, enough],
+        )
 
 
 def count_pairs(
@@ -48,17 +64,16 @@ def count_pairs(
     """Count over the liked rows of a log, sorted by user and by time within a user.
 
     A user counts once per pair and order, at the closest occurrence: nobody's repetitions
-    dominate, and a pair that fewer than ``min_users`` distinct users had is not in the result.
+    dominate. An item that fewer than ``min_users`` distinct users liked is in no pair.
 
     Args:
         user, item: (M,) columns of the liked rows.
         size: number of items N.
         reach: how many likes apart two items may be.
         decays: to give weights for.
-        min_users: distinct users that a pair needs, in either order.
+        min_users: distinct users that an item needs.
     """
     likes = np.bincount(distinct(user * size + item) % size, minlength=size).astype(np.int64)
-    # A pair can't have more users than either of its items.
     common = likes[item] >= min_users
     parts = [
         _count_chunk(user[part], item[part], common[part], size, reach, decays)
@@ -68,10 +83,10 @@ def count_pairs(
     sums = np.concatenate([np.zeros((1 + 2 * len(decays), 0)), *(p[1] for p in parts)], axis=1)
     unique, place = np.unique(keys, return_inverse=True)
     totals = np.array([np.bincount(place, row, minlength=len(unique)) for row in sums])
-    enough = totals[0] >= min_users
-    unique, totals = unique[enough], totals[:, enough]
+    users = totals[0].astype(np.int64)
     rising, falling = totals[1 : 1 + len(decays)], totals[1 + len(decays) :]
-    return PairCounts(unique // size, unique % size, rising, falling, likes)
+    low, high = unique // size, unique % size
+    return PairCounts(low, high, users, rising, falling, likes, min_users)
 
 
 def _whole_users(user: IntArray, step: int) -> list[slice]:

@@ -124,10 +124,10 @@ class Fit:
         if not self._config.neighbours.enabled:
             return None
         counts = count(self._ground, self._ground.fit, self._config)
-        if not len(counts.low):
+        if not len(counts.common().low):
             return None
         chosen = choose_table(self._ground, counts, beside, self._config, self._check)
-        for name in ("backward", "source", "target", "scale"):
+        for name in ("backward", "rank", "source", "target", "scale"):
             self._recorder.choices[f"neighbours.{name}"] = getattr(chosen.choice, name)
         self._recorder.choices["neighbours.decay"] = chosen.table.decay
         return chosen

@@ -9,7 +9,7 @@ from lorabank.population.counting import PairCounts, count_pairs
 from lorabank.population.ground import Ground
 from lorabank.population.neighbours import ItemToItem
 from lorabank.population.predictor import Predictor
-from lorabank.population.tabling import TableChoice, build_table
+from lorabank.population.tabling import Factoriser, TableChoice, build_table
 from lorabank.population_config import NeighbourConfig, PopulationConfig
 from lorabank.types.arrays import IntArray
 
@@ -58,15 +58,16 @@ def choose_table(
 ) -> ChosenTable:
     """One property after the other, by how much the table helps ``beside`` on held-out users."""
     positions = ground.stop[:: max(1, len(ground.stop) // CHOOSING_ROWS)]
+    factoriser = Factoriser(counts)
 
     def tried(choice: TableChoice, start: Predictor) -> tuple[ChosenTable, Predictor]:
         check()
-        table = build_table(counts, choice, config.neighbours)
+        table = build_table(counts, choice, config.neighbours, factoriser)
         fitted, loss = start.beside(table).calibrated(ground, positions, 1e-4)
         return ChosenTable(choice, table, loss), fitted
 
     best, near = tried(TableChoice(), beside)
-    for variants in _stages(len(config.neighbours.decays)):
+    for variants in _stages(config.neighbours):
         for variant in variants(best.choice):
             candidate, fitted = tried(variant, near)
             if candidate.loss < best.loss:
@@ -74,8 +75,9 @@ def choose_table(
     return best
 
 
-def _stages(decays: int) -> Iterator[Callable[[TableChoice], list[TableChoice]]]:
-    yield lambda c: [replace(c, decay=number) for number in range(1, decays)]
+def _stages(config: NeighbourConfig) -> Iterator[Callable[[TableChoice], list[TableChoice]]]:
+    yield lambda c: [replace(c, decay=number) for number in range(1, len(config.decays))]
     yield lambda c: [replace(c, backward=share) for share in BACKWARD]
+    yield lambda c: [replace(c, rank=rank) for rank in config.ranks]
     yield lambda c: [replace(c, source=s, target=t) for s, t in NORMALISATIONS]
     yield lambda c: [replace(c, scale=scale) for scale in SCALES]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorabank.population.counting import PairCounts
 from lorabank.population.neighbours import ItemToItem
+from lorabank.population.smoothing import Factors, factorise
 from lorabank.population_config import NeighbourConfig
 from lorabank.types.arrays import IntArray
 
 BYTES_PER_PAIR = 8
+# Items a, items b, and the weight of "a, then b".
+Pairs: TypeAlias = tuple[IntArray, IntArray, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,8 @@ class TableChoice:
         source, target: the count is divided by ``likes_a ** source * likes_b ** target``:
             (1/2, 1/2) is the cosine, (1, 1) the lift (Deshpande & Karypis 2004, section 4).
         scale: the median weight becomes ``1 / scale``; where the logarithm begins to bend.
+        rank: of the factorisation that speaks for pairs that too few users had, and for others
+            where it says more than their count; 0 leaves them out.
     """
 
     decay: int = 0
@@ -32,10 +38,66 @@ class TableChoice:
     source: float = 0.5
     target: float = 0.5
     scale: float = 1.0
+    rank: int = 0
 
 
-def build_table(counts: PairCounts, choice: TableChoice, config: NeighbourConfig) -> ItemToItem:
-    """Normalise, keep the strongest of each row, and compress."""
+class Factoriser:
+    """Factors of counts, each made once."""
+
+    def __init__(self, counts: PairCounts) -> None:
+        self._counts = counts
+        self._made: dict[tuple[int, float, int], Factors | None] = {}
+
+    def factors(self, choice: TableChoice) -> Factors | None:
+        """As chosen; None without any, or where there are too few items for the rank."""
+        if not choice.rank:
+            return None
+        key = (choice.decay, choice.backward, choice.rank)
+        if key not in self._made:
+            self._made[key] = factorise(self._counts, *key)
+        return self._made[key]
+
+
+def build_table(
+    counts: PairCounts,
+    choice: TableChoice,
+    config: NeighbourConfig,
+    factoriser: Factoriser | None = None,
+) -> ItemToItem:
+    """Normalise, keep the strongest of each row, and compress.
+
+    Args:
+        counts: of all pairs. Those that enough users had are in the table by their count.
+        choice: the form.
+        config: decays and bounds.
+        factoriser: of the same counts, if more than one table is made of them.
+    """
+    a, b, weight = _counted(counts.common(), choice)
+    factors = (factoriser or Factoriser(counts)).factors(choice)
+    if factors is not None:
+        a, b, weight = _larger(
+            (a, b, weight), _inferred(factors, counts.likes, choice, config.per_item)
+        )
+    # What vanishes in float32 would be no neighbour.
+    there = weight > 1e-6 * weight.max(initial=0.0)
+    a, b, weight = a[there], b[there], weight[there]
+    if len(weight):
+        weight /= choice.scale * np.median(weight)
+    size = len(counts.likes)
+    kept = _strongest(a, weight, config, size)
+    a, b = a[kept], b[kept]
+    starts = np.searchsorted(a, np.arange(size + 1)).astype(np.int64)
+    return ItemToItem(
+        starts,
+        b.astype(np.int32),
+        weight[kept].astype(np.float32),
+        config.window,
+        config.decays[choice.decay],
+    )
+
+
+def _counted(counts: PairCounts, choice: TableChoice) -> Pairs:
+    """Both orders of every pair by its count, normalised."""
     likes = np.maximum(counts.likes, 1).astype(np.float64)
     rising, falling = counts.rising[choice.decay], counts.falling[choice.decay]
     a = np.concatenate([counts.low, counts.high])
@@ -44,21 +106,23 @@ def build_table(counts: PairCounts, choice: TableChoice, config: NeighbourConfig
         [rising + choice.backward * falling, falling + choice.backward * rising]
     )
     weight /= likes[a] ** choice.source * likes[b] ** choice.target
-    # What vanishes in float32 would be no neighbour.
-    there = weight > 1e-6 * weight.max(initial=0.0)
-    a, b, weight = a[there], b[there], weight[there]
-    if len(weight):
-        weight /= choice.scale * np.median(weight)
-    kept = _strongest(a, weight, config, len(likes))
-    a, b = a[kept], b[kept]
-    starts = np.searchsorted(a, np.arange(len(likes) + 1)).astype(np.int64)
-    return ItemToItem(
-        starts,
-        b.astype(np.int32),
-        weight[kept].astype(np.float32),
-        config.window,
-        config.decays[choice.decay],
-    )
+    return a, b, weight
+
+
+def _inferred(factors: Factors, likes: IntArray, choice: TableChoice, most: int) -> Pairs:
+    """The strongest pairs of the factorisation, normalised like the counts."""
+    a, b, cosine = factors.strongest(most)
+    source = likes[a].astype(np.float64) ** (0.5 - choice.source)
+    return a, b, cosine * source * likes[b].astype(np.float64) ** (0.5 - choice.target)
+
+
+def _larger(one: Pairs, other: Pairs) -> Pairs:
+    """Every pair of either, with the larger weight."""
+    a, b, weight = (np.concatenate(both) for both in zip(one, other, strict=True))
+    order = np.lexsort((b, a))
+    a, b, weight = a[order], b[order], weight[order]
+    first = np.flatnonzero(np.diff(a, prepend=-1) | np.diff(b, prepend=-1))
+    return a[first], b[first], np.maximum.reduceat(weight, first)
 
 
 def _strongest(

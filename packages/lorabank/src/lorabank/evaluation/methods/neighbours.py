@@ -156,7 +156,7 @@ def common_tables(ground: Ground, tables: dict[bool, Any]) -> dict[bool, Any]:
         reach=affordable_reach(len(user), config.neighbours),
         decays=(1.0,),
         min_users=config.min_users,
-    )
+    ).common()
     row, column = np.append(pairs.low, pairs.high), np.append(pairs.high, pairs.low)
     kept = sparse.csr_matrix((np.ones(len(row), np.float32), (row, column)), shape=(size, size))
     return {directed: sparse.csr_matrix(t.multiply(kept)) for directed, t in tables.items()}
