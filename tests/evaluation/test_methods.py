@@ -148,12 +148,24 @@ def test_the_library_splits_past_users_as_everybody_else_does() -> None:
     assert len(rows) == len(past.fit) + len(past.choose)
 
 
-def test_controls_keep_sizes_and_popularity() -> None:
+def test_a_shuffled_bank_learns_from_noise_and_is_judged_by_real_users() -> None:
     _, past = ground()
-    real = np.concatenate([past.fit.events.target, past.choose.events.target])
-    shuffled = shuffled_items(past)
-    assert not np.array_equal(real, shuffled)
-    np.testing.assert_array_equal(np.bincount(real), np.bincount(shuffled))
+    fit, shuffled = len(past.fit), shuffled_items(past)
+    size = len(past.items)
+    real = np.bincount(past.fit.events.target, minlength=size)
+    noise = np.bincount(shuffled[:fit], minlength=size)
+    np.testing.assert_array_equal(np.sort(real), np.sort(noise))
+    assert abs(np.corrcoef(real, noise)[0, 1]) < 0.5, "not what is popular, either"
+    np.testing.assert_array_equal(shuffled[fit:], past.choose.events.target)
+    experts = workshop().shuffled.experts
+    judged = {expert.name: expert.gain for expert in workshop().plain.experts}
+    for expert in experts:
+        if expert.name in ("identity", "popularity"):
+            assert expert.gain == pytest.approx(judged[expert.name], abs=1e-6)
+
+
+def test_random_groups_share_nobody() -> None:
+    _, past = ground()
     drawn = [key for group in random_groups(past).values() for key in group]
     assert len(drawn) == len(set(drawn))
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
 from tests.population.worlds import DIM, ITEMS, PRIOR, QUICK, SPACE, World
 
 from lorabank import Feedback, InvalidInputError, ItemPool
-from lorabank.config import ContrastiveConfig, PopulationConfig
+from lorabank.config import ContrastiveConfig, MixtureConfig, PopulationConfig
+from lorabank.experts import BoundExperts
+from lorabank.numerics.mixture import new_mixture, observe
 from lorabank.population import (
+    Expert,
     Population,
     PopulationProgress,
     PopulationReport,
@@ -21,9 +25,10 @@ from lorabank.population import (
 )
 from lorabank.population.court import Court
 from lorabank.population.experts import Candidate
-from lorabank.population.ground import make_ground
+from lorabank.population.ground import Ground, make_ground
 from lorabank.population.neighbour_training import choose_table, count
 from lorabank.population.predictor import Predictor
+from lorabank.population.trust import mixed_losses
 
 WORLD = World()
 
@@ -163,44 +168,117 @@ def test_groups_are_kept_only_with_proof() -> None:
             assert expert.evidence.lower > 0 or not expert.kept
 
 
-def test_a_group_must_beat_as_many_users_at_random() -> None:
-    """What helps everyone is no gain of the group's: it beats the parent, and not its control."""
+@lru_cache
+def opinions() -> tuple[Ground, Predictor, Predictor]:
+    """Held-out users, the identity, and what is better than it for everyone."""
     ground = make_ground(WORLD.rows, WORLD.pool, QUICK, PRIOR, ContrastiveConfig())
     identity = Predictor(None, ground.pool.vectors).calibrated(ground, ground.stop)[0]
     table = choose_table(ground, count(ground, ground.fit, QUICK), identity, QUICK, lambda: None)
-    better = identity.beside(table.table).calibrated(ground, ground.stop)[0]
-    court = Court(ground, 0.95)
-    court.judge(Candidate("identity", None, False, None, identity))
-    users = np.arange(len(WORLD.feedback)) % 2 == 0
-    group = Candidate("group:g", None, False, "identity", better)
-    assert court.judge(group, users).expert is not None
-    against = court.judge(replace(group, control=better), users)
+    return ground, identity, identity.beside(table.table).calibrated(ground, ground.stop)[0]
+
+
+def hearing(groups: int = 0) -> tuple[Court, list[Expert]]:
+    """A court that has kept the identity alone."""
+    ground, identity, _ = opinions()
+    court = Court(ground, 0.95, groups)
+    expert = court.judge(Candidate("identity", None, False, None, identity)).expert
+    assert expert is not None
+    return court, [expert]
+
+
+HALF = np.arange(len(WORLD.feedback)) % 2 == 0
+
+
+def test_a_group_must_beat_as_many_users_at_random() -> None:
+    """What helps everyone is no gain of the group's: it beats the parent, and not its control."""
+    _, identity, better = opinions()
+    court, served = hearing()
+    group = Candidate("group:g", None, False, "identity", better, control=identity)
+    assert court.judge_group(group, HALF, served).expert is not None
+    against = court.judge_group(replace(group, control=better), HALF, served)
     assert against.expert is None
     assert against.report.evidence is not None
     assert against.report.evidence.lower > 0
     assert "at random" in against.report.reason
-    assert court.judge(replace(group, control=identity), users).expert is not None
+
+
+def test_a_group_must_be_worth_its_place_in_the_mixture_that_serves_everyone() -> None:
+    """Its own users gain on its parent; but another expert is better for everyone already."""
+    _, identity, better = opinions()
+    assert better.weights is not None
+    weak = replace(better, weights=(*better.weights[:-1], 0.2 * better.weights[-1]))
+    court, served = hearing()
+    known = court.judge(Candidate("known", None, False, "identity", better)).expert
+    assert known is not None
+    group = Candidate("group:g", None, False, "identity", weak, control=identity)
+    assert court.judge_group(group, HALF, served).expert is not None
+    beside = court.judge_group(group, HALF, [*served, known])
+    assert beside.expert is None
+    assert "without it" in beside.report.reason
 
 
 def test_a_group_is_trusted_with_what_it_gains_on_everyone_and_proved_the_harder_the_more() -> None:
-    ground = make_ground(WORLD.rows, WORLD.pool, QUICK, PRIOR, ContrastiveConfig())
-    identity = Predictor(None, ground.pool.vectors).calibrated(ground, ground.stop)[0]
-    table = choose_table(ground, count(ground, ground.fit, QUICK), identity, QUICK, lambda: None)
-    better = identity.beside(table.table).calibrated(ground, ground.stop)[0]
-    users = np.arange(len(WORLD.feedback)) % 2 == 0
-    group = Candidate("group:g", None, False, "identity", better)
+    _, identity, better = opinions()
+    group = Candidate("group:g", None, False, "identity", better, control=identity)
     lower, gains = [], []
-    for groups, some in ((1, users), (10, users), (1, None)):
-        court = Court(ground, 0.95, groups)
-        court.judge(Candidate("identity", None, False, None, identity))
-        verdict = court.judge(group, some)
+    for groups, some in ((1, HALF), (10, HALF), (1, np.ones_like(HALF))):
+        court, served = hearing(groups)
+        verdict = court.judge_group(group, some, served)
         assert verdict.expert is not None
         assert verdict.report.evidence is not None
         gains.append(verdict.expert.gain)
         lower.append(verdict.report.evidence.lower)
     assert gains[0] == gains[1] == gains[2] > 0
     assert lower[1] < lower[0]
-    assert lower[2] != lower[0], "the proof is still by the group's own users"
+    assert lower[2] != lower[0], "the proof is by the group's own users first"
+
+
+def test_what_beats_a_bad_parent_alone_is_not_kept() -> None:
+    _, identity, better = opinions()
+    court, _ = hearing()
+    worse = replace(identity, weights=(0.0, -1.0))
+    court.judge(Candidate("bad", None, False, "identity", worse))
+    child = replace(identity, weights=(0.0, 0.0))
+    verdict = court.judge(Candidate("child", None, False, "bad", child))
+    assert verdict.report.evidence is not None
+    assert verdict.report.evidence.lower > 0
+    assert verdict.expert is None
+    assert court.judge(Candidate("good", None, False, "bad", better)).expert is not None
+
+
+def test_an_expert_that_says_what_another_one_says_is_not_kept() -> None:
+    """Two of the same would be trusted twice."""
+    _, _, better = opinions()
+    court, _ = hearing()
+    known = Candidate("known", None, False, "identity", better, "not be worse")
+    assert court.judge(known).expert is not None
+    assert better.weights is not None
+    assert better.names[-1] == "neighbour_weight"
+    silent = replace(better, weights=(*better.weights[:-1], 0.0))
+    verdict = court.judge(replace(known, name="silent", predictor=silent))
+    assert verdict.expert is None
+    assert "already" in verdict.report.reason
+
+
+def test_the_mixture_of_held_out_users_is_the_one_that_is_served() -> None:
+    """Each user begins anew; by the definition, with the weights that an engine starts with."""
+    config = MixtureConfig()
+    experts = [
+        Expert("identity", None, False, tau=1.0, prior_weight=1.0),
+        Expert("popularity", None, False, tau=0.0, prior_weight=1.0, gain=-0.3),
+    ]
+    losses = np.random.default_rng(3).uniform(1, 5, (2, 6))
+    user = np.array([4, 4, 4, 7, 9, 9])
+    found = mixed_losses(experts, list(losses), user, config)
+    bound = BoundExperts(
+        Population(SPACE, ITEMS, (), None, None, tuple(experts), ()), WORLD.pool, config
+    )
+    rows = np.column_stack([*-losses, -losses[bound.base]])
+    for number in (4, 7, 9):
+        begun = new_mixture(bound.prior, config.identity_weight)
+        seen = rows[user == number].tolist()
+        _, scores = observe(begun, seen, bound.prior, config.share)
+        np.testing.assert_allclose(found[user == number], -np.array(scores))
 
 
 class StopError(Exception):

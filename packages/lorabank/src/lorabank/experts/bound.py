@@ -8,11 +8,9 @@ from lorabank.adaptation.mixing import OWN, Scores
 from lorabank.config import MixtureConfig
 from lorabank.numerics.lora import forward
 from lorabank.population import Expert, Population, PopulationScorer
+from lorabank.population.trust import best_expert, prior_weights
 from lorabank.types.arrays import FloatArray, IntArray
 from lorabank.types.items import ItemPool
-
-# Share of the prior weight that is the same for every expert, whatever held-out users say.
-UNIFORM = 0.1
 
 
 class BoundExperts:
@@ -37,8 +35,8 @@ class BoundExperts:
         self.experts = population.experts
         self.id = population.id
         self.names = (*population.names, OWN)
-        self.base = _best(self.experts)
-        self.prior = _prior(self.experts, self.base, config.prior_events)
+        self.base = best_expert(self.experts)
+        self.prior = prior_weights(self.experts, self.base, config.prior_events)
         self.base_tau = self.base_expert.tau
         self._matrices = {adapter.name: adapter.matrices for adapter in population.adapters}
         self._adapters = list(dict.fromkeys(expert.adapter for expert in self.experts))
@@ -142,17 +140,3 @@ class BoundExperts:
 def _chosen(rows: FloatArray, candidates: IntArray | None) -> FloatArray:
     found: FloatArray = rows if candidates is None else rows[candidates]
     return found
-
-
-def _best(experts: tuple[Expert, ...]) -> int:
-    """The largest gain among those that look at the context at all."""
-    looking = [k for k, expert in enumerate(experts) if expert.tau > 0]
-    return max(looking, key=lambda k: experts[k].gain, default=0)
-
-
-def _prior(experts: tuple[Expert, ...], base: int, events: float) -> tuple[float, ...]:
-    """Weights as if each had predicted ``events`` already, as well as held-out users' events."""
-    gains = np.array([*(expert.gain for expert in experts), experts[base].gain])
-    earned = np.exp(events * (gains - gains.max()))
-    weights = (1.0 - UNIFORM) * earned / earned.sum() + UNIFORM / len(gains)
-    return tuple((weights / weights.sum()).tolist())

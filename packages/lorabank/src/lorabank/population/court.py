@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lorabank.config import MixtureConfig
 from lorabank.population.experts import Candidate
 from lorabank.population.ground import Ground
 from lorabank.population.model import IDENTITY, Expert
-from lorabank.population.predictor import Predictor
 from lorabank.population.proof import ndcg, paired_evidence, user_means
 from lorabank.population.report import ExpertReport
+from lorabank.population.trust import mixed_losses
 from lorabank.types.arrays import AnyFloatArray, BoolArray, IntArray
 from lorabank.types.skill import Evidence
 
@@ -44,59 +45,127 @@ class Court:
         self._user: IntArray = ground.rows.user[ground.proof]
         self._losses: dict[str, AnyFloatArray] = {}
 
-    def judge(self, candidate: Candidate, users: BoolArray | None = None) -> Verdict:
-        """Compare with the parent; ``users`` (users,) restricts the proof to those of a group.
+    def judge(self, candidate: Candidate) -> Verdict:
+        """Compare with the parent on all users.
 
-        What was learned from people must beat its parent by the lower bound, and its control, if
-        it has one. Another combination
+        What was learned from people must beat its parent, which may not be kept itself, and the
+        identity by the lower bound. Another combination
         of parts is kept unless the upper bound says that it is worse than its parent or the
-        identity: a mixture that weighs its experts by what they predict can use it.
+        identity, or it makes nothing of its parts: a mixture that weighs its experts by what they
+        predict can use it.
         """
+        losses, ranks = self._heard(candidate)
+        rows = np.ones(len(losses), np.bool_)
+        evidence, kept, reason = self._compare(candidate)
+        report = self._report(candidate, ranks, rows, evidence, kept, reason)
+        return Verdict(candidate.expert(self._gain(losses)) if kept else None, report)
+
+    def judge_group(
+        self, candidate: Candidate, users: BoolArray, served: Sequence[Expert]
+    ) -> Verdict:
+        """Compare a group's expert with its parent, and with its control.
+
+        By itself it must beat both on the group's own users (a mask over all), and in the mixture
+        that serves everyone it must be worth its place: all users must be better off with it than
+        without, and than with the control in its place. All by the lower bound.
+
+        Args:
+            candidate: judged already is its parent.
+            users: (users,) who is in the group.
+            served: the experts for everyone that were kept.
+        """
+        losses, ranks = self._heard(candidate)
+        rows = users[self._user]
+        evidence, kept, reason = self._of_group(candidate, rows, served)
+        report = self._report(candidate, ranks, rows, evidence, kept, reason)
+        return Verdict(candidate.expert(self._gain(losses)) if kept else None, report)
+
+    def _heard(self, candidate: Candidate) -> tuple[AnyFloatArray, AnyFloatArray]:
+        """Losses and ranks of all rows."""
         losses, ranks = candidate.predictor.judge(self._ground, self._ground.proof)
         self._losses[candidate.name] = losses
-        rows = np.ones(len(losses), np.bool_) if users is None else users[self._user]
-        # A mixture serves everyone: what an expert is trusted with at first is its gain on all.
-        gain = float(user_means(self._losses[IDENTITY] - losses, self._user).mean())
-        confidence = self._confidence if users is None else self._of_groups
-        evidence, kept, reason = self._compare(candidate, rows, confidence)
-        report = ExpertReport(
+        return losses, ranks
+
+    def _gain(self, losses: AnyFloatArray) -> float:
+        """On everyone, as a mixture serves everyone: what an expert is trusted with at first."""
+        return float(user_means(self._losses[IDENTITY] - losses, self._user).mean())
+
+    def _report(
+        self,
+        candidate: Candidate,
+        ranks: AnyFloatArray,
+        rows: BoolArray,
+        evidence: Evidence | None,
+        kept: bool,
+        reason: str,
+    ) -> ExpertReport:
+        losses, user = self._losses[candidate.name][rows], self._user[rows]
+        return ExpertReport(
             name=candidate.name,
             parent=candidate.parent,
-            nll=float(user_means(losses[rows], self._user[rows]).mean()),
-            ndcg=float(user_means(ndcg(ranks[rows]), self._user[rows]).mean()),
+            nll=float(user_means(losses, user).mean()),
+            ndcg=float(user_means(ndcg(ranks[rows]), user).mean()),
             evidence=evidence,
             kept=kept,
             reason=reason,
         )
-        return Verdict(candidate.expert(gain) if kept else None, report)
 
-    def _compare(
-        self, candidate: Candidate, rows: BoolArray, confidence: float
-    ) -> tuple[Evidence | None, bool, str]:
+    def _compare(self, candidate: Candidate) -> tuple[Evidence | None, bool, str]:
         if candidate.parent is None:
             return None, True, "what everything is compared with"
-        evidence = self._evidence(candidate.name, candidate.parent, rows, confidence)
+        evidence = self._over(candidate.name, candidate.parent)
+        identity = self._over(candidate.name, IDENTITY)
         if candidate.must == "nothing":
             return evidence, True, "for users about whom nothing else is known"
         if candidate.must == "not be worse":
-            identity = self._evidence(candidate.name, IDENTITY, rows, confidence)
+            if candidate.idle:
+                return evidence, False, "says what another one says already"
             kept = min(evidence.upper, identity.upper) >= 0
             return evidence, kept, f"{'not ' if kept else ''}proved worse on new users"
         if not evidence.lower > 0:
             return evidence, False, "not better than its parent on new users"
-        if candidate.control is not None:
-            control = self._over_control(candidate.control, candidate.name, rows, confidence)
-            if not control.lower > 0:
-                return evidence, False, "not better than with as many users at random"
+        if not identity.lower > 0:
+            return evidence, False, "its parent is no good, and it is not better than the identity"
         return evidence, True, "better than its parent on new users"
 
-    def _over_control(
-        self, control: Predictor, name: str, rows: BoolArray, confidence: float
-    ) -> Evidence:
-        theirs, _ = control.judge(self._ground, self._ground.proof[rows])
-        ours, user = self._losses[name][rows], self._user[rows]
-        return paired_evidence(ours, theirs, user, confidence)
+    def _of_group(
+        self, candidate: Candidate, rows: BoolArray, served: Sequence[Expert]
+    ) -> tuple[Evidence, bool, str]:
+        assert candidate.parent is not None
+        assert candidate.control is not None
+        ours, control = self._losses[candidate.name], self._control(candidate)
+        user, confidence = self._user, self._of_groups
+        parent = self._losses[candidate.parent]
+        evidence = paired_evidence(ours[rows], parent[rows], user[rows], confidence)
+        if not evidence.lower > 0:
+            return evidence, False, "not better than its parent on new users"
+        by_chance = paired_evidence(ours[rows], control[rows], user[rows], confidence)
+        if not by_chance.lower > 0:
+            return evidence, False, "not better than with as many users at random"
+        mixed = self._mixed(candidate, ours, served)
+        without_it = mixed_losses(
+            served, [self._losses[expert.name] for expert in served], user, MixtureConfig()
+        )
+        if not paired_evidence(mixed, without_it, user, confidence).lower > 0:
+            return evidence, False, "everyone is as well off without it"
+        in_its_place = self._mixed(candidate, control, served)
+        if not paired_evidence(mixed, in_its_place, user, confidence).lower > 0:
+            return evidence, False, "everyone is as well off with as many users at random"
+        return evidence, True, "better than its parent on new users"
 
-    def _evidence(self, child: str, parent: str, rows: BoolArray, confidence: float) -> Evidence:
-        ours, theirs = self._losses[child][rows], self._losses[parent][rows]
-        return paired_evidence(ours, theirs, self._user[rows], confidence)
+    def _control(self, candidate: Candidate) -> AnyFloatArray:
+        assert candidate.control is not None
+        losses, _ = candidate.control.judge(self._ground, self._ground.proof)
+        return losses
+
+    def _mixed(
+        self, candidate: Candidate, losses: AnyFloatArray, served: Sequence[Expert]
+    ) -> AnyFloatArray:
+        """Losses of the mixture of what is served with an expert of these losses."""
+        experts = (*served, candidate.expert(self._gain(losses)))
+        known = [self._losses[expert.name] for expert in served]
+        return mixed_losses(experts, [*known, losses], self._user, MixtureConfig())
+
+    def _over(self, child: str, parent: str) -> Evidence:
+        ours, theirs = self._losses[child], self._losses[parent]
+        return paired_evidence(ours, theirs, self._user, self._confidence)

@@ -49,6 +49,14 @@ class Candidate:
     control: Predictor | None = None
     needs: str | None = None
 
+    @property
+    def idle(self) -> bool:
+        """Whether neighbours or transitions are among its parts and have no weight: then it is the
+        expert without them, and to serve both would be to trust one twice."""
+        assert self.predictor.weights is not None
+        fitted = dict(zip(self.predictor.names, self.predictor.weights, strict=True))
+        return 0.0 in (fitted.get("neighbour_weight"), fitted.get("transition_weight"))
+
     def expert(self, gain: float) -> Expert:
         """As it is served."""
         assert self.predictor.weights is not None

@@ -152,9 +152,10 @@ class Fit:
                 if made.needs is not None:
                     verdicts = [without(v, (made.needs, made.parent)) for v in verdicts]
         parent = verdicts[-1].report.name
+        served = [verdict.expert for verdict in verdicts if verdict.expert is not None]
         for group in chosen.groups:
             candidate = group_candidate(group, parent, residual is not None)
-            verdicts.append(court.judge(candidate, group.users))
+            verdicts.append(court.judge_group(candidate, group.users, served))
         fullest = list(kept.values())[-1].predictor
         return verdicts, choose_tilt(ground, fullest, ground.held_out)
 
