@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -29,6 +29,7 @@ from lorabank.population.ground import Ground, make_ground
 from lorabank.population.neighbour_training import choose_table, count
 from lorabank.population.predictor import Predictor
 from lorabank.population.trust import mixed_losses
+from lorabank.types.arrays import AnyFloatArray, IntArray
 
 WORLD = World()
 
@@ -199,7 +200,44 @@ def test_a_group_must_beat_as_many_users_at_random() -> None:
     assert against.expert is None
     assert against.report.evidence is not None
     assert against.report.evidence.lower > 0
-    assert "at random" in against.report.reason
+    assert against.report.reason == "not better than with as many users at random"
+
+
+@dataclass(frozen=True, slots=True)
+class Composed(Predictor):
+    """Another predictor for the users of HALF than for the others."""
+
+    half: Predictor | None = None
+    others: Predictor | None = None
+
+    def judge(self, ground: Ground, positions: IntArray) -> tuple[AnyFloatArray, AnyFloatArray]:
+        """Of whichever it is."""
+        assert self.half is not None
+        assert self.others is not None
+        mine, theirs = (p.judge(ground, positions) for p in (self.half, self.others))
+        half = HALF[ground.rows.user[positions]]
+        return np.where(half, mine[0], theirs[0]), np.where(half, mine[1], theirs[1])
+
+
+def test_everyone_must_be_better_off_with_a_group_than_with_users_at_random() -> None:
+    """A control that is nearly as good for the group, and better for the others."""
+    _, identity, better = opinions()
+    assert better.weights is not None
+    weak = replace(better, weights=(*better.weights[:-1], 0.8 * better.weights[-1]))
+
+    def composed(half: Predictor, others: Predictor) -> Predictor:
+        return Composed(None, None, weights=(0.0,), half=half, others=others)
+
+    court, served = hearing()
+    group = Candidate("group:g", None, False, "identity", composed(better, identity))
+    group = replace(group, control=composed(weak, better))
+    verdict = court.judge_group(group, HALF, served)
+    assert verdict.expert is None
+    assert verdict.report.reason == "everyone is as well off with as many users at random"
+    assert (
+        court.judge_group(replace(group, control=composed(weak, identity)), HALF, served).expert
+        is not None
+    )
 
 
 def test_a_group_must_be_worth_its_place_in_the_mixture_that_serves_everyone() -> None:
