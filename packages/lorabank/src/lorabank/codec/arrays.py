@@ -35,6 +35,10 @@ _WIDE = {17 + place: dtype for place, dtype in enumerate(_KINDS)}
 _SHORT = {16 * (1 + n) + 1 + place: dtype for n in (1, 2) for place, dtype in enumerate(_KINDS)}
 _BARE = {48 + 16 * n + 1 + place: dtype for n in (1, 2) for place, dtype in enumerate(_KINDS)}
 _DTYPES = _PACKED | _WIDE | _SHORT | _BARE
+# Vectors that are read as they lie there, which nearly all arrays of a bank are.
+_AS_THEY_LIE = {
+    code: dtype for code, dtype in _BARE.items() if code < 81 and dtype.isnative and dtype.itemsize > 2
+}
 _ROWS = struct.Struct("<H")
 _SHORT_LENGTHS, _WIDE_LENGTHS = (
     {n: struct.Struct(f"<{n}{kind}") for n in (1, 2)} for kind in ("H", "I")
@@ -69,6 +73,11 @@ def unpack_array(code: int, data: bytes) -> Any:
     Raises:
         CodecError: an unknown extension type, or a shape that does not fit the data.
     """
+    plain = _AS_THEY_LIE.get(code)
+    if plain is not None and data and len(data) % plain.itemsize == 0:
+        vector = np.frombuffer(data, plain)
+        if vector.flags.aligned and not vector.flags.writeable:
+            return vector
     if code not in _DTYPES:
         raise CodecError(f"extension type {code} is not known here: only {sorted(_DTYPES)} are")
     dtype = _DTYPES[code]

@@ -52,14 +52,20 @@ def from_record(cls: type[T], record: Any) -> T:
         CodecError: a value of another type, or a wrong number of fields.
         InvalidInputError: the dataclass's own checks.
     """
-    schema = _schema(cast("Any", cls))
-    if not isinstance(record, list) or not _fewest(cast("Any", cls)) <= len(record) <= len(schema):
-        raise CodecError(f"{cls.__name__} needs {len(schema)} fields: the bytes are damaged")
+    fewest, fields_read = _reading(cls)  # type: ignore[arg-type]
+    if not isinstance(record, list) or not fewest <= len(record) <= len(fields_read):
+        raise CodecError(f"{cls.__name__} needs {len(fields_read)} fields: the bytes are damaged")
     parts = {
         name: value if type(value) is plain else convert(value, name)
-        for (name, plain, convert, _), value in zip(schema, record, strict=False)
+        for (name, plain, convert), value in zip(fields_read, record)  # noqa: B905 - slower
     }
     return cls(**parts)
+
+
+@functools.cache
+def _reading(cls: Any) -> tuple[int, tuple[tuple[str, type | None, Converter], ...]]:
+    """How many fields a record must have, and how each is read: its name and two of `_schema`."""
+    return _fewest(cls), tuple(field[:3] for field in _schema(cls))
 
 
 @functools.lru_cache(maxsize=256)
@@ -149,6 +155,8 @@ def _convert_scalar(kind: type, value: Any, name: str) -> Any:
 
 
 def _convert_float(value: Any, name: str) -> Any:
+    if type(value) is float and math.isfinite(value):
+        return value
     if type(value) is int:
         value = float(value)
     return _expect(type(value) is float and math.isfinite(value), value, name)
