@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from lorabank import codec
 from lorabank.errors import BankRejectedError
 from lorabank.logs import get_logger
 from lorabank.turns import unhurried
+from lorabank.types.arrays import FloatArray, IntArray
 from lorabank.types.pattern import Match, Pattern
 from lorabank_faiss.catching import agrees, catch_up, units_by_key
 from lorabank_faiss.contents import Contents, Question, Scored
@@ -19,8 +20,11 @@ from lorabank_faiss.reading import State, by_key, state_of
 from lorabank_faiss.rwlock import ReadersWriterLock
 from lorabank_faiss.threads import single
 from lorabank_faiss.trials import TrialIndex
+from lorabank_faiss.vectors import unit_vector
 
 _log = get_logger("lorabank_faiss")
+# Up to so many patterns per one that is wanted are read whole, where vectors would do.
+_FEW_PER_ANSWER = 2
 
 # Gives a namespace's contents as far as they can be had at once: a snapshot, or nothing.
 Load = Callable[[sqlite3.Connection, State], Contents]
@@ -84,21 +88,42 @@ class Shard:
         return contents
 
 
+class _Patterns:
+    """The patterns that a search reads, each once: for its vector, and for the answer."""
+
+    def __init__(self, connection: sqlite3.Connection, dim: int, few: int) -> None:
+        self._connection, self._dim, self._few = connection, dim, few
+        self._read: dict[int, Pattern] = {}
+
+    def units(self, keys: IntArray) -> FloatArray:
+        """Unit vectors float32 (n, dim), in the order of their keys.
+
+        Of a few, which nearly all are answers, from the whole patterns, as they were made when
+        those were stored. Raises BankRejectedError if one is damaged or missing.
+        """
+        if not 0 < len(keys) <= self._few:
+            return units_by_key(self._connection, keys, self._dim)
+        contexts = [pattern.context for pattern in self.of(keys.tolist())]
+        if any(len(context) != self._dim for context in contexts):
+            raise BankRejectedError("a stored pattern is damaged: restore the bank from a backup")
+        return np.stack([unit_vector(context).astype(np.float32) for context in contexts])
+
+    def of(self, keys: Sequence[int]) -> list[Pattern]:
+        """Whole patterns, in the order of their keys."""
+        missing = [key for key in keys if key not in self._read]
+        if missing:
+            bodies = by_key(self._connection, "record", missing)
+            for key, (record,) in unhurried(bodies.items()):
+                self._read[key] = codec.decode(Pattern, "pattern", record)
+        return [self._read[key] for key in keys]
+
+
 def _search(connection: sqlite3.Connection, contents: Contents, question: Question) -> list[Match]:
-    dim = contents.dim
+    patterns = _Patterns(connection, contents.dim, _FEW_PER_ANSWER * question.k)
     with single():
-        found = contents.nearest(
-            question.query,
-            question.k,
-            question.where,
-            lambda keys: units_by_key(connection, keys, dim),
-        )
+        found = contents.nearest(question.query, question.k, question.where, patterns.units)
     keys, scores = _best(connection, found, question.k)
-    bodies = by_key(connection, "record", keys)
-    matches = [
-        Match(codec.decode(Pattern, "pattern", bodies[key][0]), score)
-        for key, score in unhurried(zip(keys, scores, strict=True))
-    ]
+    matches = list(map(Match, patterns.of(keys), scores))
     matches.sort(key=lambda match: (-match.score, match.pattern.id))
     return matches
 

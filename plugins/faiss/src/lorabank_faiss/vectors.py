@@ -6,6 +6,8 @@ that equal contexts tie (and are then ordered by id).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +22,7 @@ MARGIN = 2e-5
 def unit_vector(vector: FloatArray) -> NDArray[np.float64]:
     """``vector`` at length one, float64 (dim,); a zero vector stays zero."""
     wide = vector.astype(np.float64)
-    norm = np.linalg.norm(wide)
+    norm = math.sqrt(np.dot(wide, wide))
     return wide / norm if norm > 0 else wide
 
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from lorabank.numerics.products import exact_products, near_products
 from lorabank.turns import unhurried
+from lorabank.types.arrays import FloatArray
 from lorabank.types.pattern import Match
 from lorabank.types.query import PatternFilter
 from lorabank.types.trials import Trials, TrialWriter
-from lorabank_memory.records import Record, id_of, pattern_of, trial_of
+from lorabank_memory.records import Record, Records, id_of, pattern_of, trial_of
 from lorabank_memory.segment import View, passing
 
 # Scores are rounded to what float32 unit vectors can tell apart, so that equal contexts tie (and
@@ -23,6 +24,11 @@ _DECIMALS = 6
 # More than a float32 product's rounding error: who is this near the k-th is looked at again.
 _MARGIN = 2e-5
 _Candidate: TypeAlias = tuple[Record, float]  # and its exact score
+# Those of a segment that are scored exactly: float32 (n, dim), and their records (n,).
+_Part: TypeAlias = tuple[FloatArray, Records]
+# Each product of a few rows costs as much as that of a hundred: segments are taken together, up to
+# about so many rows, so that a search for everything copies no more at once.
+_AT_ONCE = 512
 
 
 def nearest(
@@ -58,8 +64,15 @@ def _nearest(
         return []
     cut = _cut(np.concatenate(scores), k)
     candidates: list[_Candidate] = []
+    parts: list[_Part] = []
     for view, found, score in unhurried(zip(views, rows, scores, strict=True), 1):
-        candidates += _exact(view, found[score >= cut], unit)
+        near = found[score >= cut]
+        if len(near):
+            parts.append((view.unit[near], view.records[near]))
+        if sum(len(units) for units, _ in parts) >= _AT_ONCE:
+            candidates += _exact(parts, unit)
+            parts = []
+    candidates += _exact(parts, unit)
     return sorted(candidates, key=_best_first)[:k]
 
 
@@ -77,12 +90,13 @@ def _cut(scores: NDArray[np.float32], k: int) -> float:
     return float(np.partition(scores, place)[place]) - _MARGIN
 
 
-def _exact(view: View, rows: NDArray[np.intp], unit: NDArray[np.float64]) -> list[_Candidate]:
-    if not len(rows):
+def _exact(parts: Sequence[_Part], unit: NDArray[np.float64]) -> list[_Candidate]:
+    if not parts:
         return []
-    exact = exact_products(view.unit[rows], unit).round(_DECIMALS)
+    exact = exact_products(np.concatenate([units for units, _ in parts]), unit).round(_DECIMALS)
     scores = np.clip(exact, -1.0, 1.0) + 0.0  # no negative zero
-    return list(zip(view.records[rows].tolist(), scores.tolist(), strict=True))
+    records = [record for _, some in parts for record in some.tolist()]
+    return list(zip(records, scores.tolist(), strict=True))
 
 
 def _best_first(candidate: _Candidate) -> tuple[float, str]:

@@ -37,7 +37,9 @@ _BARE = {48 + 16 * n + 1 + place: dtype for n in (1, 2) for place, dtype in enum
 _DTYPES = _PACKED | _WIDE | _SHORT | _BARE
 # Vectors that are read as they lie there, which nearly all arrays of a bank are.
 _AS_THEY_LIE = {
-    code: dtype for code, dtype in _BARE.items() if code < 81 and dtype.isnative and dtype.itemsize > 2
+    code: dtype
+    for code, dtype in _BARE.items()
+    if code < 81 and dtype.isnative and dtype.itemsize > 2
 }
 _ROWS = struct.Struct("<H")
 _SHORT_LENGTHS, _WIDE_LENGTHS = (

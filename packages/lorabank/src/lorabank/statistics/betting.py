@@ -212,8 +212,9 @@ def _first_above(path: NDArray[np.float64], threshold: float) -> int | None:
 
 def _mixed(wealth: NDArray[np.float64]) -> NDArray[np.float64]:
     """Logarithm of the mean wealth over the fractions, the last axis."""
-    largest = wealth.max(axis=-1)
-    mixed: NDArray[np.float64] = largest + np.log(np.exp(wealth - largest[..., None]).mean(axis=-1))
+    largest = np.maximum.reduce(wealth, axis=-1)  # `max` and `mean` come to the same, later
+    sums = np.add.reduce(np.exp(wealth - largest[..., None]), axis=-1)
+    mixed: NDArray[np.float64] = largest + np.log(sums / wealth.shape[-1])
     return mixed
 
 
