@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lorabank.errors import EmbeddingSpaceError
-from lorabank.skills import consolidate, fitting_skills, group_users, inherit_priors, superseded
+from lorabank.skills import Episodes, fitting_skills, group_users, inherit_priors, superseded
+from lorabank.skills import consolidate as consolidate_episodes
 from lorabank.types.skill import ConsolidationCriteria, Evidence, Prior
 from lorabank.types.space import EmbeddingSpace
 from lorabank.types.weights import Weights
@@ -16,6 +17,10 @@ from lorabank.types.weights import Weights
 SPACE = EmbeddingSpace("toy", 12)
 NOW = 10_000.0
 CRITERIA = ConsolidationCriteria(max_groups=3)
+
+
+def consolidate(patterns, *arguments):
+    return consolidate_episodes(Episodes.of(patterns), *arguments)
 
 
 def unit(vectors):

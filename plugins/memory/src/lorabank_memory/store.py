@@ -27,7 +27,8 @@ from lorabank_memory.segment import View, unit_vector
 _INLINE_NUMBERS = 1 << 20
 _INLINE_ROWS = 1 << 14
 _INLINE_MOST = 64  # patterns to be made of what is found, each up to 20 us with a trial's arms
-_SCAN_BLOCK = 128
+# Patterns that are made one after the other before others have their turn.
+_SCAN_BLOCK = 32
 
 T = TypeVar("T")
 

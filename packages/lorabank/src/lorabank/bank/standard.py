@@ -21,7 +21,7 @@ from lorabank.protocols import (
     TrialSearch,
     Wanted,
 )
-from lorabank.skills import consolidate, inherit_priors, superseded
+from lorabank.skills import Episodes, EpisodeWriter, consolidate, inherit_priors, superseded
 from lorabank.strategy import EVIDENCE_LIMIT, evidence_filter, learn
 from lorabank.turns import in_worker
 from lorabank.types.arrays import FloatArray, as_matrix
@@ -33,7 +33,8 @@ from lorabank.types.space import EmbeddingSpace
 from lorabank.types.strategy import Strategy
 from lorabank.types.trials import Trials
 
-_PAGE = 1000
+# Patterns that are objects at once: few enough for the collector of cycles not to notice.
+_PAGE = 256
 # Trials whose effects are worked out in less time than a worker thread takes to start.
 FEW_TRIALS = 8
 
@@ -141,14 +142,14 @@ class StandardBank:
         Raises: InvalidInputError if there are episodes but no space was bound.
         """
         now = self._clock()
-        patterns = await self._scored(namespace, since=now - criteria.look_back)
-        if not patterns:
+        episodes = await self._scored(namespace, since=now - criteria.look_back)
+        if not len(episodes):
             return Consolidation((), 0)
         if self.space is None:
             raise InvalidInputError("space", None, "a bank that is bound to an embedding space")
         skills = await in_worker(
             consolidate,
-            patterns,
+            episodes,
             self.space,
             namespace,
             criteria,
@@ -157,7 +158,7 @@ class StandardBank:
             abandon_on_cancel=True,
         )
         await self._keep(namespace, skills)
-        return Consolidation(skills, len(patterns))
+        return Consolidation(skills, len(episodes))
 
     async def skills(self, namespace: str) -> list[Skill]:
         """See `ReasoningBank.skills`."""
@@ -236,16 +237,15 @@ class StandardBank:
         vector: FloatArray = as_matrix(vectors, "embedding")[0]
         return vector
 
-    async def _scored(self, namespace: str, since: float) -> list[Pattern]:
+    async def _scored(self, namespace: str, since: float) -> Episodes:
         """All episodes with an outcome since then, read in pages."""
         # A reward of at least 0 is any outcome at all.
         where = PatternFilter(since=since, min_reward=0.0)
-        found: list[Pattern] = []
-        after = None
+        writer, after = EpisodeWriter(), None
         while page := await self._store.scan(namespace, where, after, _PAGE):
-            found += page
+            await in_worker(writer.add, page, limiter=self._limiter)
             after = page[-1].id
-        return found
+        return await in_worker(writer.done, limiter=self._limiter)
 
     async def _keep(self, namespace: str, skills: Sequence[Skill]) -> None:
         """Store what passed, and retire what it supersedes."""

@@ -22,6 +22,8 @@ _ROUNDS = 50
 # Groups of so many times the least number of users on average: an even split is seldom possible.
 _USERS_PER_GROUP = 2
 _QUANTILE = 0.1
+# Rows that are added up before others have their turn: numpy holds the interpreter's lock for it.
+_BLOCK = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +96,9 @@ def _centroids(
     contexts: NDArray[np.float64], labels: IntArray, earlier: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     sums = np.zeros_like(earlier)
-    np.add.at(sums, labels, contexts)
+    for start in unhurried(range(0, len(labels), _BLOCK), 1):
+        part = slice(start, start + _BLOCK)
+        np.add.at(sums, labels[part], contexts[part])
     norms = np.linalg.norm(sums, axis=1, keepdims=True)
     return np.where(norms > 0, sums / np.where(norms > 0, norms, 1.0), earlier)
 
