@@ -1,0 +1,152 @@
+"""Looks at the clock of an event loop, and how much of a long wait is this process's own doing.
+
+A loop that has its turn late has computed, has waited for the interpreter's lock, or has waited for
+the machine: for a core that another process has, or for one that the host has taken away. The first
+two take CPU time of this process: whoever keeps the lock from the loop computes meanwhile, or has
+lost a core as well. So of a delay at most that much is held by this process.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from time import perf_counter, process_time, thread_time
+from typing import Any, NamedTuple
+
+import anyio
+import numpy as np
+
+EVERY = 1e-3
+_SCHEDSTAT = Path("/proc/thread-self/schedstat")
+
+
+class Beat(NamedTuple):
+    """At a look at the clock, or from one look to the next: seconds, and a count.
+
+    Attributes:
+        wall: time; between two looks, without the pause that was asked for.
+        loop_cpu, process_cpu: CPU time of the loop's thread, and of all threads.
+        coreless: time in which the loop's thread could have run and had no core.
+        switches: how often it lost its core.
+    """
+
+    wall: float
+    loop_cpu: float
+    process_cpu: float
+    coreless: float
+    switches: int
+
+
+class Watch(NamedTuple):
+    """The beats of one run, (beats,) each; milliseconds, counts."""
+
+    wall: np.ndarray
+    loop_cpu: np.ndarray
+    process_cpu: np.ndarray
+    coreless: np.ndarray
+    switches: np.ndarray
+
+    @classmethod
+    def of(cls, beats: list[Beat]) -> Watch:
+        """Seconds become milliseconds."""
+        wall, loop, process, coreless, switches = np.array(beats).T
+        return cls(1e3 * wall, 1e3 * loop, 1e3 * process, 1e3 * coreless, switches)
+
+    @property
+    def late(self) -> np.ndarray:
+        """Delays, without the time for which there was no core for the loop, (beats,)."""
+        late: np.ndarray = np.maximum(self.wall - self.coreless, 0.0)
+        return late
+
+    @property
+    def held(self) -> np.ndarray:
+        """What this process may have done itself of each delay, (beats,)."""
+        held: np.ndarray = np.minimum(self.late, self.process_cpu)
+        return held
+
+
+class Pauses:
+    """Collections of cycles: CPU seconds of each, by generation."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[int, list[float]] = {0: [], 1: [], 2: []}
+        self._started = 0.0
+
+    def longest(self, generations: tuple[int, ...]) -> float:
+        """Milliseconds; 0 if there was none."""
+        return 1e3 * max((s for number in generations for s in self.seconds[number]), default=0.0)
+
+    def note(self, phase: str, info: dict[str, Any]) -> None:
+        """One collection at a time, whichever thread it falls into."""
+        if phase == "start":
+            self._started = thread_time()
+        else:
+            self.seconds[info["generation"]].append(thread_time() - self._started)
+
+
+@contextmanager
+def pauses() -> Iterator[Pauses]:
+    """The collections inside a block."""
+    found = Pauses()
+    gc.callbacks.append(found.note)
+    try:
+        yield found
+    finally:
+        gc.callbacks.remove(found.note)
+
+
+@asynccontextmanager
+async def beating() -> AsyncIterator[list[Beat]]:
+    """A heart that beats beside a block."""
+    beats: list[Beat] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_beat, beats)
+        await anyio.sleep(5 * EVERY)
+        beats.clear()
+        yield beats
+        await anyio.sleep(5 * EVERY)
+        tasks.cancel_scope.cancel()
+
+
+async def _beat(beats: list[Beat]) -> None:
+    """Until cancelled."""
+    with _schedule() as schedule:
+        while True:
+            before = _look(schedule)
+            await anyio.sleep(EVERY)
+            after = _look(schedule)
+            beats.append(since(before, after))
+
+
+def since(before: Beat, after: Beat) -> Beat:
+    """From one look to the next."""
+    return Beat(
+        wall=after.wall - before.wall - EVERY,
+        loop_cpu=after.loop_cpu - before.loop_cpu,
+        process_cpu=after.process_cpu - before.process_cpu,
+        coreless=after.coreless - before.coreless,
+        switches=after.switches - before.switches,
+    )
+
+
+def _look(schedule: int | None) -> Beat:
+    switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
+    coreless = 0.0 if schedule is None else 1e-9 * int(os.pread(schedule, 64, 0).split()[1])
+    return Beat(perf_counter(), thread_time(), process_time(), coreless, switches)
+
+
+@contextmanager
+def _schedule() -> Iterator[int | None]:
+    """What Linux counts of this thread: nanoseconds on a core, nanoseconds waited for one."""
+    schedule = None
+    with suppress(OSError):
+        schedule = os.open(_SCHEDSTAT, os.O_RDONLY)
+    try:
+        yield schedule
+    finally:
+        if schedule is not None:
+            os.close(schedule)
