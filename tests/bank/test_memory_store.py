@@ -457,3 +457,43 @@ async def test_patterns_that_wait_to_be_put_in_order_are_there(
     assert await store.delete("shop", EVERYTHING) == 8
     assert await store.get("shop", ["p7"]) == []
     assert await store.scan("shop", EVERYTHING, None, 10) == []
+
+
+async def test_little_is_put_in_order_or_made_at_once(
+    make_pattern, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one caller does of it between two turns of the loop holds everybody else up."""
+    ordered: list[int] = []
+    rows_of = segment.Rows.of
+
+    def noting(patterns):
+        ordered.append(len(patterns))
+        return rows_of(patterns)
+
+    monkeypatch.setattr(segment.Rows, "of", noting)
+    store = MemoryStore()
+    for number in range(200):
+        await store.put_many([make_pattern(f"p{number:03d}")])
+    assert ordered
+    assert max(ordered) <= 64
+
+    made, at_turns = 0, []
+    get = segment.Segment.get
+
+    def counting(self, pattern_id):
+        nonlocal made
+        made += 1
+        return get(self, pattern_id)
+
+    async def note_turns() -> None:
+        while True:
+            at_turns.append(made)
+            await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(segment.Segment, "get", counting)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(note_turns)
+        page = await store.scan("shop", EVERYTHING, None, 200)
+        tasks.cancel_scope.cancel()
+    assert (len(page), made) == (200, 200)
+    assert np.diff([*at_turns, made]).max() <= 2 * 32, "a task may come late by one turn"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
 import anyio
 import numpy as np
 import pytest
 
-from lorabank.bank import StandardBank
+from lorabank.bank import StandardBank, standard
 from lorabank.errors import CapabilityError, EmbeddingSpaceError, InvalidInputError
 from lorabank.hints import parse_hints
 from lorabank.protocols import Capability, ReasoningBank
 from lorabank.strategy import EVIDENCE_LIMIT
 from lorabank.types.hyperparameters import Hints, Hyperparameters
+from lorabank.types.pattern import Pattern
 from lorabank.types.query import EVERYTHING, PatternFilter, Query
 from lorabank.types.skill import ConsolidationCriteria, Evidence, Prior
 from lorabank.types.space import EmbeddingSpace
@@ -236,3 +238,24 @@ async def test_a_store_that_can_not_delete_says_so_and_still_consolidates(episod
     await bank.auto_consolidate("shop", ConsolidationCriteria(max_groups=0))
     with pytest.raises(CapabilityError):
         await bank.forget("shop", "u3")
+
+
+async def test_consolidation_keeps_no_episode_as_an_object(
+    bank, episodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector of cycles would walk all of them, and stop the event loop meanwhile."""
+    await bank.store_patterns(episodes)
+    known = {id(episode) for episode in episodes}
+    alive: list[int] = []
+    consolidate = standard.consolidate
+
+    def noting(*arguments):
+        found = [one for one in gc.get_objects() if type(one) is Pattern and id(one) not in known]
+        alive.append(len(found))
+        return consolidate(*arguments)
+
+    monkeypatch.setattr(standard, "consolidate", noting)
+    monkeypatch.setattr(standard, "_PAGE", 16)
+    report = await bank.auto_consolidate("shop", ConsolidationCriteria())
+    assert report.episodes == len(episodes)
+    assert alive[0] <= 2 * 16, "no more than the last pages"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -82,6 +83,32 @@ async def test_items_come_unhurried_and_whole(watch: Watch) -> None:
     assert await in_worker(take, limiter=anyio.CapacityLimiter(1)) == list(range(100))
     assert len(watch.rested) == 9, "before each few but the first"
     assert list(unhurried([])) == []
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_row_of_updates_gives_way_to_whoever_slept(anyio_backend: str) -> None:
+    """On asyncio a sleep's end takes two turns: one row of updates may go before, not two."""
+    people, order = People("mse"), []
+    loop, gave_way = asyncio.get_running_loop(), 0
+
+    async def first_turn() -> float:
+        nonlocal gave_way
+        gave_way += 1
+        if gave_way == 1:
+            # As a timer that is due does: one turn for it, and one for who waits for it.
+            loop.call_soon(loop.call_soon, order.append, "slept")
+        rested = await give()
+        order.append("update")
+        return rested
+
+    async with Engine(people.config()) as engine:
+        updater = engine._updater
+        give, updater._give_way = updater._give_way, first_turn
+        updater._rested = float("-inf")
+        adapter = await engine.create_adapter("ada")
+        x = np.ones((2, people.low_rank.shape[0]), np.float32)
+        await engine.update_adapter(adapter, Feedback(x, x))
+    assert order == ["slept", "update"]
 
 
 @pytest.mark.parametrize("objective", ["mse", "contrastive"])

@@ -11,6 +11,7 @@ from lorabank.population.proof import Candidate
 from lorabank.population.rows import members, split_users
 from lorabank.population.tasks import Task
 from lorabank.population.training import Schedule
+from lorabank.turns import give_way
 from lorabank.types.arrays import BoolArray, IntArray
 
 
@@ -49,7 +50,9 @@ def enrol(task: Task, group: Collection[str], held_out: float) -> Enrolment:
     """The users of a group, by their keys; a share ``held_out`` of them is not fitted."""
     rows, judged = task.rows, task.judged
     split = split_users(rows.keys, held_out)
+    give_way()
     split = split.within(members(rows.keys, group) & rows.users_of(judged))
+    give_way()
     everyone = split.fit | split.stop | split.proof
 
     def judged_rows(users: BoolArray) -> IntArray:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorabank.numerics.ranges import distinct
-from lorabank.turns import unhurried
+from lorabank.turns import give_way, unhurried
 from lorabank.types.arrays import IntArray
 
 EVERYONE = "everyone"
@@ -61,7 +61,8 @@ def group_users(contexts: NDArray[np.float64], max_groups: int, min_users: int) 
     if len(found) < 2:
         return groups
     found.sort(key=lambda members: (-len(members), int(members[0])))
-    groups += [_group(contexts, members, k) for k, members in enumerate(found, start=1)]
+    numbered = unhurried(enumerate(found, start=1), 1)
+    groups += [_group(contexts, members, k) for k, members in numbered]
     return groups
 
 
@@ -84,6 +85,7 @@ def _clusters(
     labels = np.full(len(contexts), -1)
     for _ in unhurried(range(_ROUNDS), 1):
         similarity = contexts @ centroids.T
+        give_way()
         new = similarity.argmax(axis=1)
         if np.array_equal(new, labels):
             break
@@ -109,6 +111,7 @@ def _seeds(
     chosen = [int(rng.integers(len(contexts)))]
     distance = 1.0 - contexts @ contexts[chosen[0]]
     while len(chosen) < count:
+        give_way()
         weight = np.maximum(distance, 0.0) + 1e-12
         chosen.append(int(rng.choice(len(contexts), p=weight / weight.sum())))
         distance = np.minimum(distance, 1.0 - contexts @ contexts[chosen[-1]])
