@@ -245,7 +245,7 @@ async def test_consolidation_keeps_no_episode_as_an_object(
 ) -> None:
     """The collector of cycles would walk all of them, and stop the event loop meanwhile."""
     await bank.store_patterns(episodes)
-    known = {id(episode) for episode in episodes}
+    known = {id(one) for one in gc.get_objects() if type(one) is Pattern}
     alive: list[int] = []
     consolidate = standard.consolidate
 

@@ -95,8 +95,8 @@ async def test_a_row_of_updates_gives_way_to_whoever_slept(anyio_backend: str) -
         nonlocal gave_way
         gave_way += 1
         if gave_way == 1:
-            # As a timer that is due does: one turn for it, and one for who waits for it.
-            loop.call_soon(loop.call_soon, order.append, "slept")
+            # As the end of a sleep: one turn for the timer that is due, one for who waits for it.
+            loop.call_at(loop.time(), loop.call_soon, order.append, "slept")
         rested = await give()
         order.append("update")
         return rested
