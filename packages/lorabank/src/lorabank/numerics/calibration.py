@@ -58,5 +58,6 @@ def _as_choices(events: ScoredEvents) -> ChoiceEvents:
     offered: BoolArray = ~np.isneginf(events.scores)
     give_way()
     scores = np.where(offered, events.scores, events.scores.dtype.type(0))
+    give_way()
     log_prior = events.log_prior.astype(scores.dtype)
     return ChoiceEvents((scores, log_prior), offered, events.targets, events.weights)

@@ -147,6 +147,7 @@ def _blocks(events: ChoiceEvents) -> Iterator[tuple[slice, AnyFloatArray]]:
             if feature.ndim == 2:
                 origin = feature[np.arange(begin, rows.stop), targets]
                 np.subtract(feature[rows], origin[:, None], out=block[:, k])
+                give_way()
         yield rows, block
 
 
@@ -158,8 +159,10 @@ def _softmax(
     P = np.empty((len(features), features.shape[2]), features.dtype)
     for part in _columns(P):
         np.matmul(weights, features[:, :, part], out=P[:, part])
+        give_way()
     P[withheld] = -np.inf
     P -= P.max(axis=1, keepdims=True)
+    give_way()
     loss = -P[np.arange(len(P)), targets]
     return np.exp(P, out=P), loss
 
@@ -171,6 +174,7 @@ def _second_moments(features: AnyFloatArray, P: AnyFloatArray) -> Vector:
     for part in _columns(P):
         piece = features[:, :, part]
         moments += np.matmul(piece * P[:, None, part], piece.transpose(0, 2, 1))
+        give_way()
     return moments
 
 

@@ -140,6 +140,7 @@ class Predictor:
         if self.vectors is not None:
             X = ground.rows.x[positions]
             Y = X if self.matrices is None else forward(self.matrices, X)[0]
+            give_way()
             found.append(Y @ self.vectors.T)
             give_way()
         found.append(ground.pool.log_prior)
@@ -162,6 +163,7 @@ def _logits(events: ChoiceEvents, weights: Sequence[float]) -> AnyFloatArray:
         logits += np.float32(weight) * feature
         give_way()
     logits[~events.offered] = -np.inf
+    give_way()
     return logits
 
 

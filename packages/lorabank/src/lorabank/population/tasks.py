@@ -80,7 +80,9 @@ class MseTask:
         """``w |y - t|^2 / |x|^2`` of each row, zero inputs counting as zero."""
         assert self.rows.target is not None
         X = self.rows.x[positions]
+        give_way()
         Y = X if m is None else forward(m, X)[0]
+        give_way()
         energy = np.einsum("ij,ij->i", X, X)
         error = ((Y - self.rows.target[positions]) ** 2).sum(1) * self.rows.weight[positions]
         losses: AnyFloatArray = np.divide(error, energy, out=np.zeros_like(error), where=energy > 0)
@@ -118,6 +120,7 @@ class ContrastiveTask:
             reward=self.rows.reward[positions],
         )
         calibration = self.config.calibration
+        give_way()
         earlier = self.rows.earlier_items(positions)
         give_way()
         batch = prepare_contrastive(feedback, self.pool, self.config, calibration, rng, earlier)
@@ -131,11 +134,13 @@ class ContrastiveTask:
         parts = []
         for events in self._scored(m, positions):
             offered = np.isfinite(events.scores)  # 0 * -inf would not be a number
+            give_way()
             logits = calibration.tau * np.where(offered, events.scores, 0.0)
             give_way()
             logits += calibration.prior_weight * events.log_prior
             give_way()
             logits[~offered] = -np.inf
+            give_way()
             rows = np.arange(len(logits))
             parts.append(log_sum_exp(logits) - logits[rows, events.targets])
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)

@@ -49,6 +49,7 @@ def fit_epochs(
             check()
             give_way()
             batch = task.minibatch(order[begin : begin + config.batch], rng)
+            give_way()
             _, dA, dB = batch.gradient(m)
             give_way()
             clip_jointly(dA, dB, CLIP)
