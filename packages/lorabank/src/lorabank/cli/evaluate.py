@@ -23,12 +23,36 @@ from lorabank.evaluation.sources.load import MOST_ROWS
 @click.argument("interactions")
 @click.argument("items", required=False)
 @click.option("--like", type=float, help="Ratings from here on are likes (default: every row is).")
-@click.option("--split", type=click.Choice(SPLITS), default="users", show_default=True)
-@click.option("--order", type=click.Choice(ORDERS), default="time", show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(SPLITS),
+    default="users",
+    show_default=True,
+    help="What is kept apart to be predicted: users, or what came last.",
+)
+@click.option(
+    "--order",
+    type=click.Choice(ORDERS),
+    default="time",
+    show_default=True,
+    help="As in the log, or shuffled within a user's sitting.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the split and all chance.",
+)
 @click.option("--seeds", type=click.IntRange(1), default=1, help="That many seeds in a row.")
 @click.option("--quick", "is_quick", is_flag=True, help="A small run, for a first look.")
-@click.option("--max-rows", type=click.IntRange(1000), default=MOST_ROWS, show_default=True)
+@click.option(
+    "--max-rows",
+    type=click.IntRange(1000),
+    default=MOST_ROWS,
+    show_default=True,
+    help="Beyond this, users are sampled.",
+)
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -28,7 +28,7 @@ def plugins(as_json: bool) -> None:
     table.add_column("state", no_wrap=True)
     for backend in backends:
         if backend.installed:
-            state = f"[green]installed[/], {backend.distribution} {backend.version}"
+            state = f"[green]installed[/], {backend.version}"
         else:
             state = f"pip install {backend.distribution}"
         table.add_row(f"{backend.scheme}://", backend.description, state)

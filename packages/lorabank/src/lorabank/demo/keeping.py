@@ -51,7 +51,8 @@ class Keeper:
             await self._commit(updated, finished, Experience(key, feedback, now))
 
         result = await self.engine.update_adapter(adapter, feedback, commit=commit)
-        self._queue.notify()
+        if result.report.finished is not None:
+            self._queue.notify()
         return result
 
     async def flush(self) -> None:

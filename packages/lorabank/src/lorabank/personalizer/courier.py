@@ -73,20 +73,18 @@ class StoreQueue:
 
     async def first(self, limit: int) -> Sequence[Pattern]:
         """See `EpisodeQueue.first`."""
-        await self._forget(await self._owed(self._clock.wall()))
         self._first = await self._store.queued(limit)
         if not self._first:
             self.notify()
-        # Who was forgotten and has come back: once more before, as afterwards it would take all.
-        back = _users(self._first)
-        await self._forget(duty for duty in await self._owed(math.inf) if duty.key in back)
+        await self._forget(await self._owed_before(_users(self._first)))
         return [episode.pattern for episode in self._first]
 
     async def delivered(self, count: int) -> None:
         """See `EpisodeQueue.delivered`."""
         done, self._first = self._first[:count], self._first[count:]
         self.delivered_count += len(done)  # before they are off the queue, for `Personalizer.stats`
-        await self._settle(done, None)
+        if not await self._settle(done, None):
+            return  # nobody was forgotten meanwhile
         # Whose episodes are still on their way stays owed, should this process die behind them.
         later = _users(self._first)
         owed = await self._owed(self._clock.wall())
@@ -97,9 +95,11 @@ class StoreQueue:
         done, self._first = self._first[:1], self._first[1:]
         await self._settle(done, reason)
 
-    async def _settle(self, done: Sequence[QueuedEpisode], reason: str | None) -> None:
-        await self._store.settle(done, reason)
+    async def _settle(self, done: Sequence[QueuedEpisode], reason: str | None) -> list[str]:
+        """Take them off; the keys of users who were forgotten since they were made."""
+        late = await self._store.settle(done, reason)
         self.notify()
+        return late
 
     async def _has_work(self) -> bool:
         return bool(await self._store.queued(1) or await self._owed(self._clock.wall()))
@@ -107,6 +107,17 @@ class StoreQueue:
     async def _owed(self, now: float) -> list[Duty]:
         duties = await self._store.duties("forget", now)
         return [duty for duty in duties if duty not in self._refused]
+
+    async def _owed_before(self, users: set[str]) -> list[Duty]:
+        """What is due, and of users who were forgotten and have come back whatever is owed.
+
+        Those once more before their new episodes: afterwards it would take all.
+        """
+        owed = await self._owed(math.inf)
+        if not owed:
+            return []
+        due = set(await self._owed(self._clock.wall()))
+        return [duty for duty in owed if duty in due or duty.key in users]
 
     async def _forget(self, duties: Iterable[Duty]) -> None:
         for duty in duties:
