@@ -62,13 +62,15 @@ class StoreQueue:
 
     async def emptied(self) -> None:
         """Wait until nothing waits, and nothing is on its way."""
-        # Wakes the loop: other processes' episodes come without notice.
-        self.notify()
+        woken = False
         while True:
             changed = self._changed
             async with self.sending:  # what is sent may leave somebody to be forgotten again
                 if not await self._has_work():
                     return
+            if not woken:  # other processes' episodes come without notice
+                self.notify()
+                woken, changed = True, self._changed
             await changed.wait()
 
     async def first(self, limit: int) -> Sequence[Pattern]:
