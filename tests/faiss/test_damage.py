@@ -102,7 +102,9 @@ async def test_a_good_snapshot_is_used(tmp_path: Path, caplog: pytest.LogCapture
     assert not caplog.records
 
 
-async def test_an_old_snapshot_brings_nothing_back(tmp_path: Path) -> None:
+async def test_an_old_snapshot_brings_nothing_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     await filled(tmp_path / "bank")
     shutil.copytree(tmp_path / "bank" / "index", tmp_path / "old")
     async with open_store(settings(tmp_path / "bank")) as store:
@@ -113,6 +115,8 @@ async def test_an_old_snapshot_brings_nothing_back(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "old", tmp_path / "bank" / "index")
     async with open_store(settings(tmp_path / "bank")) as store:
         assert await found(store) == ["new", *(f"p{n:06}" for n in range(100))]
+    assert "changes since then were pruned" in caplog.text
+    assert "disagree" not in caplog.text  # it was not only noticed afterwards
 
 
 async def test_a_snapshot_of_another_bank_is_not_used(

@@ -118,7 +118,9 @@ async def test_exact_indexes_share_a_bounded_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_pruned_tombstones_are_not_missed(tmp_path: Path) -> None:
+async def test_pruned_tombstones_are_not_missed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with open_store(Settings(tmp_path)) as one, open_store(Settings(tmp_path)) as other:
         await one.put_many(patterns(50))
         assert await nearest(other, 7) == "p000007"
@@ -127,6 +129,7 @@ async def test_pruned_tombstones_are_not_missed(tmp_path: Path) -> None:
         await one._commits.run(lambda tx: tx.prune(1, state + 1))
         assert await nearest(other, 7) != "p000007"
         assert len(await other.search(NAMESPACE, vector(7), 99, EVERYTHING)) == 30
+    assert "disagree" not in caplog.text  # it was not only noticed afterwards
 
 
 @pytest.mark.anyio
