@@ -9,14 +9,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import anyio.to_thread
-
 from lorabank.errors import BankRejectedError
+from lorabank.turns import unhurried
 from lorabank_agentic_flow import replies
 from lorabank_agentic_flow.envelope import revision_of
 from lorabank_agentic_flow.listing import Listed, Listing, read_listing
 from lorabank_agentic_flow.replies import Counts
 from lorabank_agentic_flow.session import Caller, ConnectionLostError
+from lorabank_agentic_flow.threads import in_thread
 
 # npm mcp-proxy refuses bodies of more than 10 MiB; a little is for what wraps the arguments.
 MAX_REQUEST = 10 * 1024 * 1024 - 4096
@@ -140,7 +140,7 @@ class Client:
         limit = (await self.counts()).episodes + HEADROOM
         listing = await self.episodes(limit)
         listed = (*listing.certain, *listing.doubtful)
-        rows = await anyio.to_thread.run_sync(_rows_of, listed, revisions)
+        rows = await in_thread(_rows_of, listed, revisions)
         if not rows:
             return 0
         text = await self._text("agentdb_delete_batch", {"ids": rows, "table": "episodes"})
@@ -152,7 +152,7 @@ class Client:
             arguments["only_successes"] = True
         reply = await self._caller.call("reflexion_retrieve", arguments)
         if reply.long:
-            return await anyio.to_thread.run_sync(read_listing, reply.pieces())
+            return await in_thread(read_listing, reply.pieces())
         return read_listing(reply.pieces())
 
     async def _text(self, tool: str, arguments: dict[str, Any]) -> str:
@@ -160,4 +160,4 @@ class Client:
 
 
 def _rows_of(listed: Sequence[Listed], revisions: Collection[str]) -> list[int]:
-    return [episode.row for episode in listed if revision_of(episode.task) in revisions]
+    return [episode.row for episode in unhurried(listed) if revision_of(episode.task) in revisions]

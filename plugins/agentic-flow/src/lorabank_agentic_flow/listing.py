@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lorabank.errors import BankUnavailableError
+from lorabank.turns import unhurried
 from lorabank_agentic_flow.replies import unknown
 
 _HEADER = re.compile(r"🔍 Retrieved (\d{1,9}) episodes:(?:\n\n)?")
@@ -90,7 +91,7 @@ def _blocks(pieces: Iterable[str]) -> Iterator[str]:
     """The text, cut before each place where an entry may start."""
     block: list[str] = []
     rest, searched = "", 0
-    for piece in pieces:
+    for piece in unhurried(pieces, 1):
         rest += piece
         begin = 0
         for found in _START.finditer(rest, searched):
@@ -105,14 +106,13 @@ def _blocks(pieces: Iterable[str]) -> Iterator[str]:
 
 
 def _read_blocks(announced: int, blocks: list[str]) -> Listing:
-    starts = _candidates(announced, blocks)
     certain: list[Listed] = []
     doubtful: list[Listed] = []
     # The blocks where entries really start; None where in doubt; the end of the text is real.
-    known = [places[0] if len(places) == 1 else None for places in starts] + [len(blocks)]
+    known = [*_known(announced, blocks), len(blocks)]
     doubt_from: int | None = None
     last = 0
-    for start, end in pairwise(known):
+    for start, end in unhurried(pairwise(known)):
         last = last if start is None else start
         if start is not None and end is not None and doubt_from is None:
             certain.append(_entry("".join(blocks[start:end])))
@@ -124,13 +124,24 @@ def _read_blocks(announced: int, blocks: list[str]) -> Listing:
     return Listing(announced, tuple(certain), tuple(doubtful))
 
 
+def _known(announced: int, blocks: list[str]) -> list[int | None]:
+    """The block where each number's entry starts; None where that is in doubt."""
+    if _numbers(blocks) == list(range(1, announced + 1)):  # as nearly always
+        return list(range(announced))
+    starts = _candidates(announced, blocks)
+    return [places[0] if len(places) == 1 else None for places in starts]
+
+
+def _numbers(blocks: list[str]) -> list[int]:
+    """The number of the entry that each block looks like."""
+    found = (_START.match(block) for block in unhurried(blocks))
+    return [int(match[1]) for match in found if match is not None]
+
+
 def _candidates(announced: int, blocks: list[str]) -> list[list[int]]:
     """The blocks where each number's entry may start, as far as its real neighbours allow."""
     starts: list[list[int]] = [[] for _ in range(announced)]
-    for place, block in enumerate(blocks):
-        found = _START.match(block)
-        assert found is not None
-        number = int(found[1])
+    for place, number in enumerate(_numbers(blocks)):
         if 1 <= number <= announced:
             starts[number - 1].append(place)
     if starts:
@@ -147,13 +158,13 @@ def _narrow(starts: list[list[int]], end: int) -> bool:
     """Drop places before the earliest of the number before, or after the latest of the next."""
     changed = False
     low = -1
-    for places in starts:
+    for places in unhurried(starts):
         kept = [place for place in places if place > low]
         changed |= len(kept) < len(places)
         places[:] = kept
         low = kept[0] if kept else low
     high = end
-    for places in reversed(starts):
+    for places in unhurried(reversed(starts)):
         kept = [place for place in places if place < high]
         changed |= len(kept) < len(places)
         places[:] = kept

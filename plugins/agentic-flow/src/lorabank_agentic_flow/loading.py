@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-
-import anyio.lowlevel
-import anyio.to_thread
+from dataclasses import dataclass
 
 from lorabank.errors import BankUnavailableError
 from lorabank.logs import get_logger
 from lorabank.protocols import Embedder
+from lorabank.turns import unhurried
 from lorabank_agentic_flow.client import HEADROOM, Client
 from lorabank_agentic_flow.envelope import from_text
 from lorabank_agentic_flow.foreign import foreign_patterns
 from lorabank_agentic_flow.listing import Listed, Listing
 from lorabank_agentic_flow.records import Record
 from lorabank_agentic_flow.replies import Counts
+from lorabank_agentic_flow.threads import in_thread
 from lorabank_agentic_flow.view import View
 
 _log = get_logger("lorabank_agentic_flow.loading")
 _TRIES = 5
 _CONFIRMED = 64  # doubtful texts that are asked for one by one; each is a scan of the remote
-_BLOCK = 256
+_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,32 @@ class Snapshot:
     counts: Counts
 
 
-@dataclass
-class _Decoded:
-    records: list[Record] = field(default_factory=list)
-    foreign: list[Listed] = field(default_factory=list)
+class _Content:
+    """What was read so far.
+
+    Records are put into the view a few at a time, and as they are decoded: there they are plain
+    data, which Python's collector of cycles does not walk. Thousands of them at once would have it
+    look at everything, and that stops every thread.
+    """
+
+    def __init__(self) -> None:
+        self.view = View()
+        self.outdated: list[str] = []
+        self.foreign: list[Listed] = []
+
+    def add(self, episodes: Sequence[Listed]) -> None:
+        """Decode episodes. For a thread of its own."""
+        block: list[Record] = []
+        for episode in unhurried(episodes):
+            record = from_text(episode.task)
+            if record is None:
+                self.foreign.append(episode)
+                continue
+            block.append(record)
+            if len(block) == _BLOCK:
+                self.outdated += self.view.put(block)
+                block = []
+        self.outdated += self.view.put(block)
 
 
 async def load(client: Client, namespace: str, embedder: Embedder | None) -> Snapshot:
@@ -55,16 +76,13 @@ async def load(client: Client, namespace: str, embedder: Embedder | None) -> Sna
         embedder: gives them vectors, if it is of the bank's space.
     """
     counts, listing = await _listing(client)
-    decoded = await anyio.to_thread.run_sync(_decode, listing.certain)
-    await _confirm(client, listing, decoded)
-    view = View()
-    outdated: list[str] = []
-    for start in range(0, len(decoded.records), _BLOCK):
-        outdated += view.put(decoded.records[start : start + _BLOCK])
-        await anyio.lowlevel.checkpoint()
-    if decoded.foreign:
-        await _add_foreign(client, counts, decoded.foreign, view, namespace, embedder)
-    return Snapshot(view, outdated, counts)
+    content = _Content()
+    await in_thread(content.add, listing.certain)
+    if listing.doubtful:
+        await in_thread(content.add, await _confirmed(client, listing.doubtful))
+    if content.foreign:
+        await _add_foreign(client, counts, content.foreign, content.view, namespace, embedder)
+    return Snapshot(content.view, content.outdated, counts)
 
 
 async def _listing(client: Client) -> tuple[Counts, Listing]:
@@ -77,32 +95,17 @@ async def _listing(client: Client) -> tuple[Counts, Listing]:
     raise BankUnavailableError("others store episodes faster than they can be read")
 
 
-def _decode(episodes: Sequence[Listed]) -> _Decoded:
-    decoded = _Decoded()
-    for episode in episodes:
-        record = from_text(episode.task)
-        if record is None:
-            decoded.foreign.append(episode)
-        else:
-            decoded.records.append(record)
-    return decoded
-
-
-async def _confirm(client: Client, listing: Listing, decoded: _Decoded) -> None:
+async def _confirmed(client: Client, doubtful: Sequence[Listed]) -> list[Listed]:
     """Ask for each doubtful text alone: what is really an episode is then found word for word."""
-    if not listing.doubtful:
-        return
     confirmed = [
-        episode for episode in listing.doubtful[:_CONFIRMED] if await client.confirms(episode.task)
+        episode for episode in doubtful[:_CONFIRMED] if await client.confirms(episode.task)
     ]
     _log.warning(
         "an episode's text imitates others: what can't be confirmed is left out",
-        in_doubt=len(listing.doubtful),
+        in_doubt=len(doubtful),
         confirmed=len(confirmed),
     )
-    more = _decode(confirmed)
-    decoded.records += more.records
-    decoded.foreign += more.foreign
+    return confirmed
 
 
 async def _add_foreign(

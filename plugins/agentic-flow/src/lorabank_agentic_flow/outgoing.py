@@ -12,7 +12,8 @@ import re
 import secrets
 from typing import Any
 
-import anyio.to_thread
+from lorabank.turns import unhurried
+from lorabank_agentic_flow.threads import in_thread
 
 LONGEST = 1 << 15  # characters of a text that the SDK may encode
 _PIECE = 1 << 16
@@ -40,7 +41,7 @@ class Outgoing:
         short = dict(arguments)
         for name, value in arguments.items():
             if isinstance(value, str) and len(value) > LONGEST:
-                pieces = await anyio.to_thread.run_sync(_encoded, value)
+                pieces = await in_thread(_encoded, value)
                 self._count += 1
                 short[name] = f"{self._prefix}{self._count}-"
                 self._held[short[name].encode()] = pieces
@@ -71,4 +72,4 @@ class Outgoing:
 def _encoded(text: str) -> list[bytes]:
     """The inside of a JSON string."""
     pieces = (text[place : place + _PIECE] for place in range(0, len(text), _PIECE))
-    return [json.dumps(piece, ensure_ascii=False)[1:-1].encode() for piece in pieces]
+    return [json.dumps(piece, ensure_ascii=False)[1:-1].encode() for piece in unhurried(pieces)]

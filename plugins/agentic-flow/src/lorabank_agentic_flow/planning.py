@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from lorabank.errors import CodecError, InvalidInputError
+from lorabank.turns import unhurried
 from lorabank.types.pattern import Outcome, Pattern
 from lorabank_agentic_flow.client import Episode
 from lorabank_agentic_flow.envelope import to_text
@@ -28,10 +29,10 @@ def as_episodes(records: Sequence[Record]) -> list[Episode]:
         InvalidInputError: one holds what can't be written, such as NaN put in later.
     """
     try:
-        episodes = [as_episode(record) for record in records]
+        episodes = [as_episode(record) for record in unhurried(records)]
     except CodecError as exc:
         raise InvalidInputError("records", str(exc), "records that can be written") from exc
-    for episode in episodes:
+    for episode in unhurried(episodes):
         episode.check_size()
     return episodes
 
@@ -52,10 +53,10 @@ def plan(episodes: Sequence[Episode]) -> tuple[list[list[Episode]], list[Episode
     """Batches, each one transaction, and those that must be stored one by one."""
     if len(episodes) < 2:
         return [], list(episodes)
-    singles = [episode for episode in episodes if not fit_for_batch(episode.task)]
+    singles = [episode for episode in unhurried(episodes) if not fit_for_batch(episode.task)]
     batches: list[list[Episode]] = []
     size = 0
-    for episode in episodes:
+    for episode in unhurried(episodes):
         if not fit_for_batch(episode.task):
             continue
         if not batches or len(batches[-1]) >= BATCH_ROWS or size > _BATCH_BYTES:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 
 from lorabank.errors import (
     BankClosedError,
@@ -17,6 +16,7 @@ from lorabank.errors import (
 )
 from lorabank.logs import get_logger
 from lorabank.protocols import Capability, Embedder, StoreStats
+from lorabank.turns import in_worker
 from lorabank.types.arrays import FloatArray, as_vector
 from lorabank.types.checks import check_count
 from lorabank.types.pattern import Match, Pattern
@@ -127,9 +127,7 @@ class AgenticFlowStore:
         if len(tenant) <= _INLINE_ROWS and len(tenant) * len(query) <= _INLINE_NUMBERS:
             return nearest(tenant.views(), unit, k, where)
         with tenant.reading() as views:
-            return await anyio.to_thread.run_sync(
-                nearest, views, unit, k, where, limiter=self._limiter
-            )
+            return await in_worker(nearest, views, unit, k, where, limiter=self._limiter)
 
     async def scan(
         self, namespace: str, where: PatternFilter, after: str | None, limit: int

@@ -28,7 +28,8 @@ class View:
         self.space: EmbeddingSpace | None = None
         self.dim: int | None = None
         self._tenants: defaultdict[str, Namespace] = defaultdict(Namespace)
-        self._revisions: dict[Key, str] = {}
+        # By kind and namespace, and id: thousands of `Key` objects would burden Python's collector.
+        self._revisions: defaultdict[tuple[str, str], dict[str, str]] = defaultdict(dict)
         # Other writers' episodes, by namespace and id; those with a vector are in the index too.
         self._foreign: defaultdict[str, dict[str, Pattern]] = defaultdict(dict)
 
@@ -37,12 +38,12 @@ class View:
         outdated: list[str] = []
         new: defaultdict[str, dict[str, Pattern]] = defaultdict(dict)
         for record in records:
-            key, held = record.key, self._revisions.get(record.key)
+            key, held = record.key, self.revision(record.key)
             if held is not None and held != record.revision:
                 outdated.append(min(held, record.revision))
             if held is not None and held >= record.revision:
                 continue
-            self._revisions[key] = record.revision
+            self._revisions[key[:2]][key.id] = record.revision
             if isinstance(record.value, Pattern):
                 new[key.namespace][key.id] = record.value
                 self.dim = record.value.dim
@@ -56,10 +57,10 @@ class View:
         """Remove records, unless a later version than the given one is held."""
         gone: defaultdict[str, list[str]] = defaultdict(list)
         for key, revision in versions:
-            held = self._revisions.get(key)
+            held = self.revision(key)
             if held is None or held > revision:
                 continue
-            del self._revisions[key]
+            del self._revisions[key[:2]][key.id]
             if key.kind == PATTERN:
                 gone[key.namespace].append(key.id)
             elif key.kind == SKILL:
@@ -70,7 +71,7 @@ class View:
     def put_foreign(self, patterns: Iterable[Pattern], *, searchable: bool) -> None:
         """Take in other writers' episodes; ``searchable`` if their vectors mean something."""
         for pattern in patterns:
-            if Key(PATTERN, pattern.namespace, pattern.id) in self._revisions:
+            if self.revision(Key(PATTERN, pattern.namespace, pattern.id)) is not None:
                 continue
             self._foreign[pattern.namespace][pattern.id] = pattern
             if searchable:
@@ -78,14 +79,13 @@ class View:
 
     def revision(self, key: Key) -> str | None:
         """The held version of a record."""
-        return self._revisions.get(key)
+        return self._revisions.get(key[:2], {}).get(key.id)
 
     def versions(self, namespace: str, where: PatternFilter) -> list[tuple[Key, str]]:
         """Keys and versions of all own patterns that pass."""
-        keys = (
-            Key(PATTERN, namespace, found) for found in self.tenant(namespace).passing_ids(where)
-        )
-        return [(key, self._revisions[key]) for key in keys if key in self._revisions]
+        held = self._revisions.get((PATTERN, namespace), {})
+        passing = self.tenant(namespace).passing_ids(where)
+        return [(Key(PATTERN, namespace, one), held[one]) for one in passing if one in held]
 
     def foreign(self, namespace: str, where: PatternFilter) -> list[Pattern]:
         """Other writers' episodes that pass."""
@@ -127,7 +127,7 @@ class View:
     def nbytes(self) -> int:
         """Bytes of all of it, roughly."""
         vectors = sum(tenant.nbytes for tenant in self._tenants.values())
-        return vectors + _OBJECT_BYTES * len(self._revisions)
+        return vectors + _OBJECT_BYTES * sum(map(len, self._revisions.values()))
 
     def _take(self, key: Key, value: Skill | EmbeddingSpace) -> None:
         if isinstance(value, Skill):

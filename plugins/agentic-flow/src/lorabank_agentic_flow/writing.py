@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 
 from lorabank.errors import BankError
 from lorabank.logs import get_logger
@@ -16,6 +15,7 @@ from lorabank_agentic_flow.journal import Journal, Stored
 from lorabank_agentic_flow.mirror import Mirror
 from lorabank_agentic_flow.planning import BATCH_ROWS, as_episodes, plan
 from lorabank_agentic_flow.records import Key, Record, session_of
+from lorabank_agentic_flow.threads import in_thread
 
 _log = get_logger("lorabank_agentic_flow.writing")
 _PARALLEL = 16
@@ -35,7 +35,7 @@ class Writer:
 
     async def put(self, records: Sequence[Record]) -> None:
         """Store all or none. Raises BankRejectedError before sending if one is too large."""
-        episodes = await anyio.to_thread.run_sync(as_episodes, records)
+        episodes = await in_thread(as_episodes, records)
         self._mirror.writing(+1)
         try:
             await self._send(self._client, episodes)
@@ -128,7 +128,7 @@ class Writer:
             await anyio.lowlevel.checkpoint()
 
     async def _send(self, client: Client, episodes: Sequence[Episode]) -> None:
-        batches, singles = await anyio.to_thread.run_sync(plan, episodes)
+        batches, singles = await in_thread(plan, episodes)
         calls: list[Callable[[], Awaitable[None]]] = []
         calls += [_call(client.store_batch, batch) for batch in batches]
         calls += [_call(client.store, episode) for episode in singles]
