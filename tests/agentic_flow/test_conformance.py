@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import anyio
 import pytest
 
 from lorabank_agentic_flow import open_store
-from lorabank_conformance import Opener, PatternStoreConformance
+from lorabank_conformance import Address, Opener, PatternStoreConformance
 from tests.agentic_flow.raw import raw_client
 from tests.agentic_flow.samples import LATER
 
@@ -21,8 +22,9 @@ class TestStdio(PatternStoreConformance):
     shrinks: ClassVar[bool] = False
 
     @pytest.fixture
-    def opener(self, stdio_url: str) -> Opener:
+    def opener(self, stdio_url: str, tmp_path: Path) -> Opener:
         """The same database again and again."""
+        self.address = Address(stdio_url, tmp_path)
         return lambda: open_store(stdio_url)
 
 
@@ -31,8 +33,9 @@ class TestStdioOnBetterSqlite(TestStdio):
     """The same on the storage that writes at once."""
 
     @pytest.fixture
-    def opener(self, native_url: str) -> Opener:
+    def opener(self, native_url: str, tmp_path: Path) -> Opener:
         """The same database again and again."""
+        self.address = Address(native_url, tmp_path)
         return lambda: open_store(native_url)
 
 
@@ -46,10 +49,11 @@ class TestHttp(PatternStoreConformance):
     shrinks: ClassVar[bool] = False
 
     @pytest.fixture
-    def opener(self, http_address: str) -> Opener:
+    def opener(self, http_address: str, tmp_path: Path) -> Opener:
         """The same server again and again."""
         url = f"agentic-flow+http://{http_address}/mcp?timeout=200"
         anyio.run(_empty, url)
+        self.address = Address(url, tmp_path)
         return lambda: open_store(url)
 
 

@@ -29,15 +29,24 @@ pytestmark = [
 ]
 LIMIT = 300
 ROOT = Path(__file__).parents[2]
-# Opens a store, stores what its arguments name, and waits to be killed.
+# Opens a store, stores what its arguments name (deletes it, after a "-"), waits to be killed.
 CLIENT = """
 import anyio, sys
 from lorabank_agentic_flow import open_store
-from tests.agentic_flow.samples import pattern
+from lorabank.types.query import PatternFilter
+from lorabank_conformance.samples import NAMESPACE
+from tests.agentic_flow import samples
+
+def pattern(number):
+    return samples.pattern(number, user_key=str(number))
 
 async def main():
     async with open_store(sys.argv[1]) as store:
-        await store.put_many([pattern(int(number)) for number in sys.argv[2:]])
+        numbers = [int(number) for number in sys.argv[2:]]
+        await store.put_many([pattern(number) for number in numbers if number > 0])
+        for number in numbers:
+            if number < 0:
+                await store.delete(NAMESPACE, PatternFilter(user_key=str(-number)))
         print("stored", flush=True)
         await anyio.sleep_forever()
 
@@ -124,23 +133,31 @@ async def test_no_orphan_when_our_process_is_killed(either_url: str, tmp_path: P
             assert await ids(store) == ["p001"]  # the server was stopped, and so it saved
 
 
-@pytest.mark.parametrize(
-    ("storage", "survives"), [("stdio_url", False), ("native_url", True)], ids=["sql.js", "better"]
-)
-async def test_what_survives_when_client_and_server_are_killed_together(
-    storage: str, survives: bool, tmp_path: Path, request: pytest.FixtureRequest
+async def test_acknowledged_writes_survive_client_and_server_killed_together(
+    either_url: str, tmp_path: Path
 ) -> None:
-    url = request.getfixturevalue(storage)
     with anyio.fail_after(LIMIT):
-        async with client(url, "1", "2") as process:
-            node = node_of(tmp_path / "agentdb.db", process.pid)
-            for pid in (node, parent_of(node), process.pid):  # nobody is left to save anything
-                os.kill(pid, signal.SIGSTOP)
-            for pid in (parent_of(node), process.pid, node):
-                await kill(pid)
-            await process.wait()
-        async with open_store(url) as store:
-            assert await ids(store) == (["p001", "p002"] if survives else [])
+        for numbers in (("1", "2"), ("3",)):  # what was put back is kept, too
+            async with client(either_url, *numbers) as process:
+                await kill_together(process, tmp_path / "agentdb.db")
+        async with open_store(either_url) as store:
+            assert await ids(store) == ["p001", "p002", "p003"]
+        assert not (tmp_path / "agentdb.db.lorabank-journal").exists()  # all of it is saved
+        async with client(either_url, "-2") as process:
+            await kill_together(process, tmp_path / "agentdb.db")
+        async with open_store(either_url) as store:
+            assert await ids(store) == ["p001", "p003"]
+
+
+async def kill_together(process: Process, database: Path) -> None:
+    """Kill a client, its server and the supervisor: nobody is left to save anything."""
+    node = node_of(database, process.pid)
+    supervisor = parent_of(node)
+    for pid in (node, supervisor, process.pid):
+        os.kill(pid, signal.SIGSTOP)
+    for pid in (supervisor, process.pid, node):
+        await kill(pid)
+    await process.wait()
 
 
 async def test_no_orphan_when_the_supervisor_is_killed(stdio_url: str, tmp_path: Path) -> None:

@@ -28,9 +28,16 @@ def prepare_database(database: Path, server: Path) -> None:
         raise InvalidInputError("bank", str(database), "a file in a folder that is there")
     try:
         if not has_schema(database):
-            create(database, schema_files(server))
+            schemas = schema_files(server)
+            journal_path(database).unlink(missing_ok=True)  # of a database that is gone
+            create(database, schemas)
     except sqlite3.Error as exc:
         raise BankRejectedError(f"{database} can't be used as a database: {exc}") from exc
+
+
+def journal_path(database: Path) -> Path:
+    """Where lorabank keeps what is not yet saved in the database."""
+    return Path(f"{database}.lorabank-journal")
 
 
 def has_schema(database: Path) -> bool:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -41,6 +42,11 @@ class HttpTransport:
     def exclusive(self) -> bool:
         """See `Transport.exclusive`: others may write."""
         return False
+
+    @property
+    def journal(self) -> Path | None:
+        """See `Transport.journal`: an old one might undo what others did."""
+        return None
 
     async def saved_until(self) -> float:
         """See `Transport.saved_until`. Over HTTP this is an assumption."""

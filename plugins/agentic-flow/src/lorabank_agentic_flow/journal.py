@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from lorabank.logs import get_logger
 from lorabank_agentic_flow.client import Episode
@@ -45,6 +46,9 @@ class Removed:
         return _ENTRY_BYTES
 
 
+Entry: TypeAlias = Stored | Removed
+
+
 class Journal:
     """The last word on each record that is not known to be saved, oldest first.
 
@@ -54,8 +58,9 @@ class Journal:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._entries: OrderedDict[Key, Stored | Removed] = OrderedDict()
+        self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._bytes = 0
+        self._new: list[Key] = []  # since `fresh` was asked
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -87,11 +92,40 @@ class Journal:
                 break
             self._bytes -= self._entries.pop(key).nbytes
 
-    def entries(self) -> list[tuple[Key, Stored | Removed]]:
+    @property
+    def nbytes(self) -> int:
+        """Roughly what it holds."""
+        return self._bytes
+
+    def entries(self) -> list[tuple[Key, Entry]]:
         """All of them, oldest first."""
         return list(self._entries.items())
 
-    def _add(self, key: Key, entry: Stored | Removed) -> None:
+    def fresh(self) -> list[tuple[Key, Entry]]:
+        """Those added since this was last asked, and not released."""
+        new, self._new = dict.fromkeys(self._new), []
+        return [(key, self._entries[key]) for key in new if key in self._entries]
+
+    def unwritten(self, entries: Iterable[tuple[Key, Entry]]) -> None:
+        """These could not be written: they are fresh again."""
+        self._new += [key for key, _ in entries]
+
+    def recovered(self, entries: Iterable[tuple[Key, Entry]]) -> None:
+        """Take in what was written by an earlier owner."""
+        for key, entry in entries:
+            self._add(key, entry)
+        self._new.clear()
+
+    def postpone(self, keys: Iterable[Key], at: float) -> None:
+        """These are stored again, and acknowledged at this time (infinity: not yet)."""
+        for key in keys:
+            if key in self._entries:
+                self._entries[key] = replace(self._entries[key], at=at)
+                self._entries.move_to_end(key)
+                self._new.append(key)
+
+    def _add(self, key: Key, entry: Entry) -> None:
+        self._new.append(key)
         if key in self._entries:
             self._bytes -= self._entries.pop(key).nbytes
         self._entries[key] = entry

@@ -20,7 +20,7 @@ from anyio.abc import Process
 from lorabank.errors import BankUnavailableError, InvalidInputError
 from lorabank.logs import get_logger
 from lorabank_agentic_flow.aside import Aside
-from lorabank_agentic_flow.database import prepare_database
+from lorabank_agentic_flow.database import journal_path, prepare_database
 from lorabank_agentic_flow.outgoing import Outgoing
 from lorabank_agentic_flow.pumps import GONE, pump_in, pump_log, pump_out
 from lorabank_agentic_flow.sdk import SessionMessage
@@ -51,6 +51,11 @@ class StdioTransport:
     def exclusive(self) -> bool:
         """See `Transport.exclusive`: the supervisor holds a lock on the database."""
         return True
+
+    @property
+    def journal(self) -> Path:
+        """See `Transport.journal`: beside the database."""
+        return journal_path(self.database)
 
     async def saved_until(self) -> float:
         """See `Transport.saved_until`.

@@ -26,6 +26,7 @@ from lorabank.types.space import EmbeddingSpace
 from lorabank_agentic_flow.client import Client, FreshReads
 from lorabank_agentic_flow.connection import Connection
 from lorabank_agentic_flow.journal import Journal
+from lorabank_agentic_flow.keeping import Keeping
 from lorabank_agentic_flow.library import Library
 from lorabank_agentic_flow.mirror import Mirror
 from lorabank_agentic_flow.operations import Operations
@@ -65,7 +66,8 @@ class AgenticFlowStore:
         self._client = client
         self._mirror = Mirror(client, operations, settings, embedder, transport.exclusive)
         self._journal = Journal(settings.journal_bytes)
-        self._writer = Writer(client, self._mirror, self._journal)
+        self._keeping = Keeping(self._journal, transport)
+        self._writer = Writer(client, self._mirror, self._journal, self._keeping)
         self._library = Library(client)
         self._revisions = Revisions()
         self._limiter = anyio.CapacityLimiter(2)
@@ -73,7 +75,10 @@ class AgenticFlowStore:
         connection.restore = self._restore
 
     async def start(self) -> None:
-        """Read the remote for the first time."""
+        """Read the remote for the first time, and put back what an earlier owner's server lost."""
+        await self._keeping.recover()
+        if len(self._journal):
+            await self._operations.run(self._writer.restore, self._client)
         await self._mirror.current()
 
     @property
@@ -216,7 +221,6 @@ class AgenticFlowStore:
 
     async def _put(self, records: list[Record]) -> None:
         await self._operations.run(self._writer.put, records)
-        self._journal.release(await self._transport.saved_until())
         if self._journal.full and self._transport.exclusive:
             _log.info("the server is restarted so that it saves", unsaved=len(self._journal))
             self._connection.restart()

@@ -48,6 +48,7 @@ def main(arguments: list[str]) -> int:
     while child.poll() is None and not stopping.wait(0.05):
         pass
     code = stop(child)
+    drop_saved_journal(database)
     lock.close()
     return code
 
@@ -88,6 +89,14 @@ def drop_stale_lock(database: Path) -> None:
         owner = int(path.read_text().strip() or "0")
         if owner <= 0 or not _alive(owner):
             path.unlink()
+
+
+def drop_saved_journal(database: Path) -> None:
+    """Remove the client's journal if the server has saved since it was last written."""
+    journal = Path(f"{database}.lorabank-journal")
+    with contextlib.suppress(FileNotFoundError):
+        if journal.stat().st_mtime_ns < database.stat().st_mtime_ns:
+            journal.unlink()
 
 
 def stop(child: subprocess.Popen[bytes]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import anyio
@@ -38,6 +39,11 @@ class Transport(Protocol):
 
         Raises: BankUnavailableError if trying again may work; any other LorabankError if not.
         """
+        ...
+
+    @property
+    def journal(self) -> Path | None:
+        """Where to keep on disk what the server may still forget; None: in memory only."""
         ...
 
     async def saved_until(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -12,6 +13,7 @@ from lorabank.errors import BankError
 from lorabank.logs import get_logger
 from lorabank_agentic_flow.client import Client, Episode
 from lorabank_agentic_flow.journal import Journal, Stored
+from lorabank_agentic_flow.keeping import Keeping
 from lorabank_agentic_flow.mirror import Mirror
 from lorabank_agentic_flow.planning import BATCH_ROWS, as_episodes, plan
 from lorabank_agentic_flow.records import Key, Record, session_of
@@ -27,10 +29,11 @@ _SWEPT = 500  # outdated versions removed along with a write
 class Writer:
     """Puts records into the remote, and takes them out. Each method must run to its end."""
 
-    def __init__(self, client: Client, mirror: Mirror, journal: Journal) -> None:
+    def __init__(self, client: Client, mirror: Mirror, journal: Journal, keeping: Keeping) -> None:
         self._client = client
         self._mirror = mirror
         self._journal = journal
+        self._keeping = keeping
         self._outdated: set[str] = set()  # revisions that are to be removed remotely
 
     async def put(self, records: Sequence[Record]) -> None:
@@ -50,6 +53,7 @@ class Writer:
             now = time.time()
             for record, episode in zip(records, episodes, strict=True):
                 self._journal.stored(record, episode, now)
+            await self._keeping.save()
             await self.sweep(self._client)
         finally:
             self._mirror.writing(-1)
@@ -62,6 +66,7 @@ class Writer:
                 await self._remove_many(versions)
             else:
                 await together([self._removal(key, revision) for key, revision in versions])
+            await self._keeping.save()
         finally:
             self._mirror.writing(-1)
 
@@ -97,10 +102,14 @@ class Writer:
                 returned.append((key, held))
         if lost or returned:
             _log.warning("the server lost writes", stored_again=len(lost), removed=len(returned))
+        again = [record.key for record in records] + [key for key, _ in returned]
+        self._journal.postpone(again, math.inf)
         await self._send(client, lost)
         self._outdated.update(self._mirror.put(records))
         for key, revision in returned:
             self._mirror.drop([(key, revision)], await client.delete(session_of(revision)))
+        self._journal.postpone(again, time.time())
+        await self._keeping.save()
         await self.sweep(client)
 
     def _sweeping(self, client: Client, revision: str) -> Callable[[], Awaitable[None]]:
