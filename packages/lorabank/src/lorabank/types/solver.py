@@ -35,7 +35,3 @@ class RlsState:
     def rank(self) -> int:
         """Number of rows and columns."""
         return int(self.information.shape[0])
-
-    def covariance(self) -> NDArray[np.float64]:
-        """The inverse, float64 (rank, rank)."""
-        return np.linalg.inv(self.information).astype(np.float64)

@@ -14,7 +14,6 @@ from lorabank.evaluation.sources.table import OnProgress
 from lorabank.evaluation.views import View
 from lorabank.numerics.lora import forward
 from lorabank.population import (
-    Expert,
     Population,
     PopulationReport,
     Rows,
@@ -173,8 +172,3 @@ def beside(shared: Population, other: Population) -> Population:
         adapters=(*(a for a in shared.adapters if a.name == SHARED), *adapters),
         experts=(*own, *experts),
     )
-
-
-def expert_of(population: Population, name: str) -> Expert | None:
-    """The expert of that name, if its gain was proved."""
-    return next((expert for expert in population.experts if expert.name == name), None)
