@@ -30,12 +30,8 @@ FACTS = np.dtype(
         ("arms", np.int64),
     ]
 )
-_COPIED = (
-    "time",
-    "default_loss",
-    "frozen_loss",
-    "reference_loss",
-)  # from a `TrialRow`, as they come
+# Fields that are those of a `TrialRow`, in its order from the third on.
+_COPIED = ("time", "default_loss", "frozen_loss", "reference_loss")
 _AS_NUMBERS = np.dtype((np.int64, FACTS.itemsize // 8))
 
 
