@@ -12,6 +12,7 @@ import pytest
 
 import lorabank
 from lorabank.cli import command
+from lorabank.cli.report_file import check_writable
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -65,7 +66,7 @@ def test_a_backend_that_is_not_installed(capsys: pytest.CaptureFixture[str]) -> 
     [
         (["--bank", "nonsense"], "memory://"),
         (["--bank", "memorry://"], "did you mean 'memory'?"),
-        (["--users", "3"], "at least 50"),
+        (["--users", "-3"], "users: got -3, expected an integer >= 50"),
         (["--seed", "-1"], "seed"),
         (["--seeds", "0"], "--seeds"),
         (["--frobnicate"], "--frobnicate"),
@@ -82,6 +83,27 @@ def test_a_report_that_can_not_be_written_is_said_before_the_work(
 ) -> None:
     said = failure(capsys, "demo", "--out", str(tmp_path / "no" / "such" / "report.html"))
     assert "no folder" in said
+    too_long = tmp_path / ("x" * 300)
+    for arguments in (["demo"], ["evaluate", "movielens"]):
+        said = failure(capsys, *arguments, "--out", str(too_long))
+        assert "--out" in said
+        assert "can't be written: File name too long" in said
+
+
+def test_asking_whether_a_report_can_be_written_leaves_what_is_there(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.html", tmp_path / "new.html"
+    old.write_text("as it was")
+    check_writable(old)
+    check_writable(new)
+    assert old.read_text() == "as it was"
+    assert not new.exists()
+
+
+def test_the_list_of_commands_fits_on_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert "..." not in said.partition("Commands:")[2]
+    assert all(len(line) <= 80 for line in said.splitlines())
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])

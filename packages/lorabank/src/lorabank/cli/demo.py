@@ -13,26 +13,20 @@ from rich.console import Console
 
 from lorabank.cli.output import configure_logs, errors_console
 from lorabank.cli.progress import ProgressLine
+from lorabank.cli.report_file import check_writable, report_options, write_report
 from lorabank.cli.tables import print_report
 from lorabank.demo.make import check_installed, make_report
 from lorabank.demo.results import Report, to_json
 from lorabank.demo.settings import DemoSettings, quick
 
 
-@click.command()
+@click.command(short_help="Fill a bank with past users; see what new users get of it.")
 @click.option("--bank", default="memory://", show_default=True, help="URL of the bank.")
 @click.option("--users", type=int, help="How many users take part (default: all 671).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split and all chance.")
 @click.option("--seeds", type=click.IntRange(1), default=1, help="Run that many seeds in a row.")
 @click.option("--quick", "is_quick", is_flag=True, help="A small run, for a first look.")
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("lorabank-demo.html"),
-    show_default=True,
-    help="Where the HTML report goes.",
-)
-@click.option("--no-report", is_flag=True, help="Write no HTML report.")
+@report_options("lorabank-demo.html")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 @click.option("--verbose", is_flag=True, help="Log everything, on stderr.")
 def demo(
@@ -57,8 +51,8 @@ def demo(
     if is_quick:
         settings = quick(settings)
     check_installed()
-    if not no_report and not out.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {str(out.parent)!r}", param_hint="--out")
+    if not no_report:
+        check_writable(out)
     with ProgressLine(console, seeds) as progress:
         arguments = (settings, range(seed, seed + seeds), _command(), progress.tell, progress.note)
         report = anyio.run(make_report, *arguments)
@@ -77,8 +71,7 @@ def _show(report: Report, *, as_json: bool) -> None:
 def _write(report: Report, out: Path, console: Console) -> None:
     from lorabank.demo.html import render  # matplotlib takes a while to import
 
-    out.write_text(render(report), encoding="utf-8")
-    console.print(f"report: {out}", highlight=False, soft_wrap=True)
+    write_report(render(report), out, console)
 
 
 def _command() -> str:

@@ -13,13 +13,14 @@ from rich.console import Console
 from lorabank.cli.evaluate_tables import print_evaluation
 from lorabank.cli.output import configure_logs, errors_console
 from lorabank.cli.progress import ProgressLine
+from lorabank.cli.report_file import check_writable, report_options, write_report
 from lorabank.evaluation.make import check_installed, evaluate_log
 from lorabank.evaluation.report.results import Report, to_json
 from lorabank.evaluation.settings import ORDERS, SPLITS, EvaluateSettings, quick
 from lorabank.evaluation.sources.load import MOST_ROWS
 
 
-@click.command()
+@click.command(short_help="What a bank is worth on a log of your own.")
 @click.argument("interactions")
 @click.argument("items", required=False)
 @click.option("--like", type=float, help="Ratings from here on are likes (default: every row is).")
@@ -44,7 +45,7 @@ from lorabank.evaluation.sources.load import MOST_ROWS
     show_default=True,
     help="Of the split and all chance.",
 )
-@click.option("--seeds", type=click.IntRange(1), default=1, help="That many seeds in a row.")
+@click.option("--seeds", type=click.IntRange(1), default=1, help="Run that many seeds in a row.")
 @click.option("--quick", "is_quick", is_flag=True, help="A small run, for a first look.")
 @click.option(
     "--max-rows",
@@ -53,14 +54,7 @@ from lorabank.evaluation.sources.load import MOST_ROWS
     show_default=True,
     help="Beyond this, users are sampled.",
 )
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("lorabank-evaluation.html"),
-    show_default=True,
-    help="Where the HTML report goes.",
-)
-@click.option("--no-report", is_flag=True, help="Write no HTML report.")
+@report_options("lorabank-evaluation.html")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 def evaluate(
     interactions: str,
@@ -88,8 +82,8 @@ def evaluate(
     if is_quick:
         settings = quick(settings)
     check_installed(report=not no_report)
-    if not no_report and not out.parent.is_dir():
-        raise click.BadParameter(f"there is no folder {str(out.parent)!r}", param_hint="--out")
+    if not no_report:
+        check_writable(out)
     with ProgressLine(console, 1) as progress:
         report = evaluate_log(
             interactions,
@@ -116,5 +110,4 @@ def _show(report: Report, *, as_json: bool) -> None:
 def _write(report: Report, out: Path, console: Console) -> None:
     from lorabank.evaluation.report.html import render  # matplotlib takes a while to import
 
-    out.write_text(render(report), encoding="utf-8")
-    console.print(f"report: {out}", highlight=False, soft_wrap=True)
+    write_report(render(report), out, console)

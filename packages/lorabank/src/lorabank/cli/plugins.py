@@ -12,7 +12,7 @@ from rich.table import Table
 from lorabank.bank import list_backends
 
 
-@click.command()
+@click.command(short_help="List the banks' backends, and what to install.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array on stdout.")
 def plugins(as_json: bool) -> None:
     """List the banks' backends: installed ones, and what to install for the others."""

@@ -14,7 +14,6 @@ from lorabank.config import (
     QueryConfig,
     TrialConfig,
 )
-from lorabank.errors import InvalidInputError
 from lorabank.numerics.contrastive import Calibration
 from lorabank.types.checks import check_count, check_number, check_text
 from lorabank.types.hyperparameters import Hyperparameters
@@ -66,9 +65,7 @@ class DemoSettings:
         check_text(self.bank, "bank")
         check_count(self.seed, "seed")
         if self.users is not None:
-            check_count(self.users, "users")
-            if self.users < LEAST_USERS:
-                raise InvalidInputError("users", self.users, f"at least {LEAST_USERS}")
+            check_count(self.users, "users", low=LEAST_USERS)
         if self.events_per_user is not None:
             check_count(self.events_per_user, "events_per_user", low=1)
         check_count(self.groups, "groups")
