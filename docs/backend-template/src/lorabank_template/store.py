@@ -123,7 +123,7 @@ class SqliteStore:
         def transaction() -> T:
             if self._closed:
                 raise errors.BankClosedError(f"{self._path} is closed")
-            with closing(sqlite3.connect(self._path, PATIENCE, isolation_level=None)) as db:
+            with closing(sqlite3.connect(self._path, timeout=PATIENCE, isolation_level=None)) as db:
                 db.executescript(SCHEMA)
                 with db:  # commits, or rolls back
                     db.execute("BEGIN IMMEDIATE")

@@ -3,7 +3,8 @@
 A full collection stops every thread for as long as it takes to look at all objects that may be
 part of a cycle. A pattern is five of those or more, so a hundred thousand of them hold an event
 loop for a tenth of a second. A tuple of strings, numbers and arrays can't be part of one: the
-first collection that meets it drops it from its books, and an array of objects is never in them.
+first collections that meet it drop it from the books, after the tuples inside it, and an array of
+objects is never in them.
 """
 
 from __future__ import annotations
