@@ -135,3 +135,16 @@ async def test_a_watch_event_is_feedback() -> None:
         reward_alone = create_adapter_feedback(x, completion_rate=0.5)
         _, report = await engine.update_adapter(await engine.create_adapter("u"), reward_alone)
         assert report.identity_loss == pytest.approx(0.75**2), "the target is reward * x"
+
+
+async def test_a_report_and_an_adapter_are_printed_without_their_arrays() -> None:
+    async with Engine(make_config(), "memory://") as engine:
+        adapter = await engine.create_adapter("ada")
+        rng = np.random.default_rng(0)
+        for _ in range(20):
+            adapter, report = await engine.update_adapter(adapter, make_feedback(rng))
+    assert report.hints.similar
+    for value in (report, adapter):
+        assert "array(" not in repr(value)
+        assert len(repr(value)) < 1500
+    assert "user_id='ada'" in repr(adapter)

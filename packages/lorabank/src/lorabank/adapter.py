@@ -96,7 +96,7 @@ class Adapter:
     """
 
     user_id: str
-    weights: Weights
+    weights: Weights = field(repr=False)
     alpha: float
     scaling: Scaling
     objective: Objective
@@ -106,11 +106,11 @@ class Adapter:
     version: int = 0
     sample_count: int = 0
     skill_ids: tuple[str, ...] = ()
-    anchor: Anchor | None = None
-    pending: Pattern | None = None
-    trial: Trial | None = None
-    rls: RlsState | None = None
-    experts: ExpertState | None = None
+    anchor: Anchor | None = field(default=None, repr=False)
+    pending: Pattern | None = field(default=None, repr=False)
+    trial: Trial | None = field(default=None, repr=False)
+    rls: RlsState | None = field(default=None, repr=False)
+    experts: ExpertState | None = field(default=None, repr=False)
     kernel: Kernel = field(default=NUMPY, repr=False, metadata={"stored": False})
     scale: float = field(init=False)
 

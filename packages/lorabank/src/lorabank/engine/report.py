@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 from lorabank.adaptation.mixing import MixtureReport
@@ -35,7 +35,7 @@ class HintUse:
     applied: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     strategy: Strategy | None = None
-    similar: tuple[Match, ...] = ()
+    similar: tuple[Match, ...] = field(default=(), repr=False)
     defaults: Hyperparameters = DEFAULTS
 
     def explain(self) -> str:
@@ -105,7 +105,7 @@ class UpdateReport:
     cache: CacheState
     bank: BankState
     episode: EpisodeState
-    finished: Pattern | None
+    finished: Pattern | None = field(repr=False)
     seconds: PhaseSeconds
     drift: bool
     anchor_moved: bool

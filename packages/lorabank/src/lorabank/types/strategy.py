@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lorabank.types.hyperparameters import NO_HINTS, Hints
 from lorabank.types.pattern import Match
@@ -96,7 +96,7 @@ class Strategy:
 
     hints: Hints = NO_HINTS
     effects: tuple[ArmEffect, ...] = ()
-    patterns: tuple[Match, ...] = ()
+    patterns: tuple[Match, ...] = field(default=(), repr=False)
     confidence: float = 0.0
     recommendation: str = ""
     summary: TrialSummary = NO_TRIALS
