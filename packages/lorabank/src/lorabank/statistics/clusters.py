@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lorabank.statistics.student import student_cdf, student_quantile
+from lorabank.statistics.student import student_quantile
 from lorabank.types.arrays import IntArray
 
 
@@ -50,15 +50,6 @@ class ClusteredMeans:
         t = student_quantile(0.5 + 0.5 * confidence, float(self.users[group] - 1))
         mean, width = float(self.mean[group]), t * float(self.standard_error[group])
         return mean - width, mean + width
-
-    def probability_above_zero(self, group: int) -> float:
-        """One-sided probability that the mean is above zero; 1/2 with fewer than two users."""
-        if self.users[group] < 2:
-            return 0.5
-        mean, error = float(self.mean[group]), float(self.standard_error[group])
-        if error == 0.0:
-            return 0.5 if mean == 0.0 else float(mean > 0.0)
-        return student_cdf(mean / error, float(self.users[group] - 1))
 
 
 def clustered_means(
