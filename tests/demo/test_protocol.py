@@ -51,7 +51,7 @@ def test_fewer_users_and_fewer_events() -> None:
         np.testing.assert_array_equal(events.target, protocol.events.target)
     with pytest.raises(InvalidInputError, match=f"at most {USERS}"):
         make_protocol(made_up_data(), DemoSettings(users=USERS + 1))
-    with pytest.raises(InvalidInputError, match="at least 50"):
+    with pytest.raises(InvalidInputError, match="an integer >= 50"):
         DemoSettings(users=3)
 
 

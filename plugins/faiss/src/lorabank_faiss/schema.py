@@ -65,11 +65,15 @@ def connect(path: Path, busy_timeout: float, *, cache_mb: int = 8) -> sqlite3.Co
     connection = sqlite3.connect(
         path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
     )
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA secure_delete=ON")
-    connection.execute(f"PRAGMA cache_size=-{cache_mb * 1024}")
-    connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-    connection.execute(f"PRAGMA journal_size_limit={64 << 20}")
+    try:
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA secure_delete=ON")
+        connection.execute(f"PRAGMA cache_size=-{cache_mb * 1024}")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit={64 << 20}")
+    except sqlite3.Error:  # such as of a damaged file
+        connection.close()
+        raise
     return connection
 
 
