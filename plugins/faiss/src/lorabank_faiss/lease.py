@@ -26,10 +26,10 @@ def acquire(transaction: Transaction, holder: str, now: float) -> bool:
     One that ends unreasonably late (a clock was wrong) is taken too.
     """
     return transaction.changes(
-        "INSERT INTO lease(name, holder, expires) VALUES (?1, ?2, ?3 + ?4) "
-        "ON CONFLICT(name) DO UPDATE SET holder = ?2, expires = ?3 + ?4 "
-        "WHERE holder = ?2 OR expires < ?3 OR expires > ?3 + 2 * ?4",
-        (NAME, holder, now, SECONDS),
+        "INSERT INTO lease(name, holder, expires) VALUES (:name, :holder, :now + :seconds) "
+        "ON CONFLICT(name) DO UPDATE SET holder = :holder, expires = :now + :seconds "
+        "WHERE holder = :holder OR expires < :now OR expires > :now + 2 * :seconds",
+        {"name": NAME, "holder": holder, "now": now, "seconds": SECONDS},
     )
 
 

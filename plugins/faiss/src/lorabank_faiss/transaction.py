@@ -107,8 +107,8 @@ class Transaction:
             "UPDATE namespace SET pruned = max(pruned, ?) WHERE code = ?", (sequence, namespace)
         )
 
-    def changes(self, statement: str, values: tuple[object, ...]) -> bool:
-        """Whether a statement changed anything."""
+    def changes(self, statement: str, values: tuple[object, ...] | dict[str, object]) -> bool:
+        """Whether a statement, of values by place or by name, changed anything."""
         return self._execute(statement, values).rowcount > 0
 
     def _keep_dim(self, dim: int) -> None:

@@ -34,9 +34,9 @@ def write_owed(
 def read_duties(db: sqlite3.Connection, kind: DutyKind, now: float, key: str | None) -> list[Duty]:
     """See `AdapterStore.duties`."""
     rows = db.execute(
-        "SELECT key, number FROM duties WHERE kind = ?1 AND due <= ?2 "
-        "AND (?3 IS NULL OR key = ?3) ORDER BY number LIMIT ?4",
-        (kind, now, key, MOST),
+        "SELECT key, number FROM duties WHERE kind = :kind AND due <= :now "
+        "AND (:key IS NULL OR key = :key) ORDER BY number LIMIT :most",
+        {"kind": kind, "now": now, "key": key, "most": MOST},
     )
     return [Duty(kind, found, number) for found, number in rows]
 
@@ -49,9 +49,9 @@ def write_discharged(db: sqlite3.Connection, duty: Duty) -> None:
 def write_lease(db: sqlite3.Connection, name: str, holder: str, now: float, seconds: float) -> bool:
     """See `AdapterStore.lease`."""
     done = db.execute(
-        "INSERT INTO leases VALUES (?1, ?2, ?3 + ?4) ON CONFLICT DO UPDATE "
+        "INSERT INTO leases VALUES (:name, :holder, :now + :seconds) ON CONFLICT DO UPDATE "
         "SET holder = excluded.holder, expires = excluded.expires "
-        "WHERE holder = ?2 OR expires <= ?3",
-        (name, holder, now, seconds),
+        "WHERE holder = :holder OR expires <= :now",
+        {"name": name, "holder": holder, "now": now, "seconds": seconds},
     )
     return done.rowcount > 0
