@@ -98,6 +98,7 @@ _TIMES = (0.0, NOW, math.nextafter(NOW, math.inf), NOW + 1)
 
 
 def random_pattern(make: Samples, number: int, rng: np.random.Generator) -> Pattern:
+    """The ``number``-th pattern, of few values in each field, so that filters meet equal ones."""
     scored = outcome(float(rng.choice(_REWARDS)), success=bool(rng.integers(2)))
     return make.pattern(
         f"p{number:03}",

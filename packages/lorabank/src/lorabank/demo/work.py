@@ -49,6 +49,7 @@ class Work:
 
 
 async def replay_users(keeper: Keeper, work: Work, users: IntArray, stage: str) -> Replayed:
+    """The users' batches, in time order, through the keeper's engine, but for those it knows."""
     settings, replay = work.settings, Replay(keeper, work.protocol)
     batches = batches_in_time(work.protocol.events, users, settings.batch, settings.seed)
     known = await replay.take_up(batches)
