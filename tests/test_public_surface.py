@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import lorabank
 
 ROOT = Path(__file__).parent.parent
+GATE = ROOT / ".ci" / "try_pythons"
 
 
 def test_everything_exported_exists_and_has_a_docstring() -> None:
@@ -51,6 +53,15 @@ def test_every_distribution_is_typed() -> None:
     sources = [module.parent for module in modules]
     assert sources
     assert [path.name for path in sources if not (path / "py.typed").exists()] == []
+
+
+def test_every_distribution_names_the_pythons_that_the_gate_looks_for() -> None:
+    (looked_for,) = re.findall(r"^for version in (.*); do$", GATE.read_text(), re.MULTILINE)
+    projects = [*ROOT.glob("packages/*/pyproject.toml"), *ROOT.glob("plugins/*/pyproject.toml")]
+    assert len(projects) > 5
+    for project in projects:
+        named = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', project.read_text())
+        assert named == looked_for.split(), project
 
 
 def test_importing_the_core_imports_no_extra_and_no_backend() -> None:
