@@ -184,7 +184,7 @@ async def test_a_dead_letter_is_counted() -> None:
 
 async def test_an_update_that_outlasts_the_drain_is_told_that_its_episode_is_rejected() -> None:
     bank, reports = ScriptedBank(), list[UpdateReport]()
-    query = QueryConfig(budget=0.4, deadline=30.0, refresh_every=1)
+    query = QueryConfig(budget=2.0, deadline=30.0, refresh_every=1)
     config = make_config(query=query, outbox=OutboxConfig(drain=0.1))
 
     async def late(engine: Engine, adapter: Adapter) -> None:
