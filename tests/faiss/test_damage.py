@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -11,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -24,7 +26,7 @@ from lorabank.errors import (
 )
 from lorabank.types.query import EVERYTHING, PatternFilter
 from lorabank.types.space import EmbeddingSpace
-from lorabank_faiss import FaissStore, Settings, open_store
+from lorabank_faiss import FaissStore, Settings, open_store, schema
 from lorabank_faiss.schema import FILE
 from tests.faiss.samples import DIM, NAMESPACE, pattern, patterns, vector
 from tests.support.small_disk import small_disk
@@ -247,6 +249,29 @@ async def test_a_read_only_directory_is_a_typed_error() -> None:
                 await store.put_many(patterns(1, start=COUNT))
         async with open_store(settings(directory)) as store:
             assert len(await found(store)) == COUNT
+
+
+@pytest.mark.parametrize("good", range(2, 6))
+async def test_what_can_not_be_opened_altogether_is_closed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: int
+) -> None:
+    opened: list[sqlite3.Connection] = []
+    connect = schema.connect
+
+    def without_handles(path: Path, busy_timeout: float) -> sqlite3.Connection:
+        if len(opened) > good:
+            raise OSError(errno.EMFILE, "Too many open files")
+        opened.append(connect(path, busy_timeout))
+        return opened[-1]
+
+    monkeypatch.setattr(schema, "connect", without_handles)
+    with pytest.raises(BankUnavailableError, match="Too many open files"):
+        async with open_store(replace(settings(tmp_path), readers=good + 1)):
+            pass
+    assert len(opened) == good + 1
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
 
 
 def write_until_full(directory: Path, *limit: str) -> list[str]:

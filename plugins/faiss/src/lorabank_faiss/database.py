@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from functools import partial
+from contextlib import ExitStack, closing
 
-from lorabank.errors import BankError
 from lorabank.types.space import EmbeddingSpace
 from lorabank_faiss import schema
 from lorabank_faiss.contents import Contents
@@ -35,18 +34,18 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         path = settings.directory / schema.FILE
-        with translated():
+        with translated(), ExitStack() as opened:  # all is closed again if anything fails
             schema.prepare(path, settings.busy_timeout)
-            connect = partial(schema.connect, path, settings.busy_timeout)
+
+            def connect() -> sqlite3.Connection:
+                return opened.enter_context(closing(schema.connect(path, settings.busy_timeout)))
+
             self.writer = Writer(connect(), settings.busy_timeout)
             self.readers = ReaderPool(connect, settings.readers, settings.busy_timeout)
             self.background = ReaderPool(connect, 1, settings.busy_timeout)
-        try:
             with self.readers.snapshot() as connection:
                 (bank_id,) = connection.execute("SELECT bank_id FROM bank").fetchone()
-        except BankError:
-            self.close()
-            raise
+            opened.pop_all()
         self.snapshots = Snapshots(settings.directory, bank_id)
         self.shards = Shards(self._load, settings.busy_timeout, settings.cache_mb << 20)
 
