@@ -91,6 +91,14 @@ def test_one_persons_repetitions_count_once_and_are_no_crowd() -> None:
     assert as_pairs(alone) == {(3, 4): [1.0], (4, 3): [1.0]}
 
 
+def test_the_closest_occurrence_counts_although_rare_items_lie_between() -> None:
+    a, b, c, rare = 0, 1, 2, 3
+    item = np.array([a, rare, rare, rare, b, a, c, b, c, b, a])
+    user = np.array([0] * 8 + [1] * 3)
+    counts = count_pairs(user, item, N, reach=8, decays=(0.5,), min_users=2)
+    assert as_pairs(counts)[a, b] == [0.5], "two likes apart"
+
+
 @pytest.mark.parametrize("users", [4, 5])
 def test_a_pair_needs_enough_distinct_users_in_either_order(users: int) -> None:
     user = np.repeat(np.arange(users), 2)

@@ -23,7 +23,12 @@ def distinct(values: IntArray) -> IntArray:
     By sorting, which is many times faster here than the hashing of ``np.unique``.
     """
     ordered = np.sort(values)
-    first = np.ones(len(ordered), np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    result: IntArray = ordered[first]
+    result: IntArray = ordered[run_starts(ordered)]
     return result
+
+
+def run_starts(values: IntArray) -> IntArray:
+    """Where each run of equal values (n,) begins, ascending."""
+    first = np.ones(len(values), np.bool_)
+    np.not_equal(values[1:], values[:-1], out=first[1:])
+    return np.flatnonzero(first)

@@ -12,6 +12,7 @@ from lorabank.numerics.contrastive import Calibration
 from lorabank.numerics.lora import Matrices, forward
 from lorabank.numerics.ranges import distinct
 from lorabank.numerics.residuals import SampledRows, log_inclusion
+from lorabank.population.counting import distinct_users
 from lorabank.population.ground import Ground
 from lorabank.population.residuals import Residuals
 from lorabank.population_config import ResidualConfig
@@ -57,8 +58,7 @@ class Table:
 def allowed_items(ground: Ground, positions: IntArray, min_users: int, max_bytes: int) -> BoolArray:
     """(N,) whether enough distinct users liked it; the most liked ones, if bytes are short."""
     size = len(ground.pool)
-    pairs = distinct(ground.rows.user[positions] * size + ground.items(positions))
-    users = np.bincount(pairs % size, minlength=size)
+    users = distinct_users(ground.rows.user[positions], ground.items(positions), size)
     allowed: BoolArray = users >= min_users
     per_row = BYTES_PER_NUMBER * (ground.pool.dim + 1) + 8
     room = max_bytes // per_row

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lorabank.numerics.orthonormal import orthonormal
 from lorabank.population.counting import PairCounts
 from lorabank.turns import give_way
 from lorabank.types.arrays import FloatArray, IntArray
@@ -82,11 +83,9 @@ def factorise(counts: PairCounts, decay: int, backward: float, rank: int) -> Fac
     rng = np.random.default_rng(0)  # of the start alone; the result hardly depends on it
     basis = cosines @ rng.standard_normal((len(liked), rank + OVERSAMPLING), dtype=np.float32)
     for _ in range(PASSES):
-        give_way()
-        basis = cosines.T @ np.linalg.qr(basis)[0]
-        give_way()
-        basis = cosines @ np.linalg.qr(basis)[0]
-    basis = np.linalg.qr(basis)[0]
+        basis = cosines.T @ orthonormal(basis)
+        basis = cosines @ orthonormal(basis)
+    basis = orthonormal(basis)
     give_way()
     U, s, Vt = np.linalg.svd(basis.T @ cosines, full_matrices=False)
     return Factors(liked, (basis @ U[:, :rank]) * s[:rank], Vt[:rank])

@@ -42,10 +42,15 @@ class TableChoice:
 
 
 class Factoriser:
-    """Factors of counts, each made once."""
+    """What many tables of the same counts are made of: common pairs, and factors, each made once.
+
+    Attributes:
+        common: the pairs that enough users had.
+    """
 
     def __init__(self, counts: PairCounts) -> None:
         self._counts = counts
+        self.common = counts.common()
         self._made: dict[tuple[int, float, int], Factors | None] = {}
 
     def factors(self, choice: TableChoice) -> Factors | None:
@@ -72,8 +77,9 @@ def build_table(
         config: decays and bounds.
         factoriser: of the same counts, if more than one table is made of them.
     """
-    a, b, weight = _counted(counts.common(), choice)
-    factors = (factoriser or Factoriser(counts)).factors(choice)
+    factoriser = factoriser or Factoriser(counts)
+    a, b, weight = _counted(factoriser.common, choice)
+    factors = factoriser.factors(choice)
     if factors is not None:
         a, b, weight = _larger(
             (a, b, weight), _inferred(factors, counts.likes, choice, config.per_item)
