@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry(Generic[T]):
-    value: T
-    size: int
-    expires_at: float
 
 
 class TtlCache(Generic[T]):
@@ -28,7 +20,7 @@ class TtlCache(Generic[T]):
         self._max_size = size
         self._ttl = ttl
         self._monotonic = monotonic
-        self._entries: OrderedDict[Hashable, _Entry[T]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[T, int, float]] = OrderedDict()
         self._size = 0
 
     def __len__(self) -> int:
@@ -44,18 +36,19 @@ class TtlCache(Generic[T]):
         entry = self._entries.get(key)
         if entry is None:
             return None
-        if entry.expires_at <= self._monotonic():
+        value, _, expires_at = entry
+        if expires_at <= self._monotonic():
             self._drop(key)
             return None
         self._entries.move_to_end(key)
-        return entry.value
+        return value
 
     def put(self, key: Hashable, value: T, size: int) -> None:
         """Keep a value of ``size`` bytes; older ones make room. One too large is not kept."""
         self._drop(key)
         if size > self._max_size:
             return
-        self._entries[key] = _Entry(value, size, self._monotonic() + self._ttl)
+        self._entries[key] = (value, size, self._monotonic() + self._ttl)
         self._size += size
         while len(self._entries) > self._max_entries or self._size > self._max_size:
             self._drop(next(iter(self._entries)))
@@ -68,4 +61,4 @@ class TtlCache(Generic[T]):
     def _drop(self, key: Hashable) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
-            self._size -= entry.size
+            self._size -= entry[1]

@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from collections import OrderedDict
+from typing import Any, TypeAlias
 
 import anyio.lowlevel
 
 from lorabank.config import ReplayConfig
 from lorabank.types.feedback import Feedback
+from lorabank.types.values import restored
 
 # Users and batches that a snapshot takes at once: well under a millisecond.
-_BLOCK = 1024
-
-
-@dataclass(slots=True, eq=False)
-class _Batch:
-    """One batch of feedback of one (hashed) user."""
-
-    user_key: str
-    feedback: Feedback
-    rows: int
-    created_at: float
-    size: int
-
-
-@dataclass(slots=True)
-class _History:
-    """The numbers of a user's batches, oldest first, and how many observations they hold."""
-
-    batches: deque[int] = field(default_factory=deque)
-    rows: int = 0
+_BLOCK = 512
+# Of one batch: the (hashed) user, observations, when it came, bytes; x, target, items and reward.
+_Batch: TypeAlias = tuple[Any, ...]
 
 
 class ExperienceReplay:
     """Bounded in bytes, in observations per user, and in age; the oldest go first.
+
+    It holds flat tuples of text, numbers and arrays. Python's collector of cycles leaves these
+    alone after a first look; objects it would walk each time, in front of the event loop.
 
     Not thread-safe: it belongs to one event loop. A snapshot may be read anywhere.
     """
@@ -42,7 +29,9 @@ class ExperienceReplay:
     def __init__(self, config: ReplayConfig) -> None:
         self._config = config
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
-        self._users: dict[str, _History] = {}
+        # Of each user the numbers of the batches, oldest first, and their observations.
+        self._users: dict[str, tuple[int, ...]] = {}
+        self._rows: dict[str, int] = {}
         self._next = 0
         self._size = 0
 
@@ -60,8 +49,7 @@ class ExperienceReplay:
         """Number of batches held, of one user or of all."""
         if user_key is None:
             return len(self._batches)
-        history = self._users.get(user_key)
-        return len(history.batches) if history else 0
+        return len(self._users.get(user_key, ()))
 
     def add(self, user_key: str, feedback: Feedback, now: float) -> None:
         """Keep a copy of a batch; ``now`` in unix seconds. Supplied negatives are not kept."""
@@ -70,25 +58,24 @@ class ExperienceReplay:
         limit, number = self._config.max_rows_per_user, self._next
         copy = kept(feedback, limit).copy()
         rows, size = len(copy), copy.nbytes
-        self._batches[number] = _Batch(user_key, copy, rows, now, size)
-        history = self._users.get(user_key)
-        if history is None:
-            history = self._users[user_key] = _History()
-        history.batches.append(number)
-        history.rows += rows
+        parts = copy.x, copy.target, copy.items, copy.reward
+        self._batches[number] = (user_key, rows, now, size, *parts)
+        numbers = (*self._users.get(user_key, ()), number)
+        rows += self._rows.get(user_key, 0)
+        while rows > limit and len(numbers) > 1:
+            oldest, numbers = self._batches.pop(numbers[0]), numbers[1:]
+            rows -= oldest[1]
+            size -= oldest[3]
+        self._users[user_key], self._rows[user_key] = numbers, rows
         self._next += 1
         self._size += size
-        while len(history.batches) > 1 and history.rows > limit:
-            self._drop(history.batches[0])
         self._trim(now)
 
     def forget(self, user_key: str) -> int:
         """Drop all feedback of a user; how many observations went."""
-        history = self._users.get(user_key, _History())
-        rows = history.rows
-        for number in list(history.batches):
-            self._drop(number)
-        return rows
+        for number in self._users.pop(user_key, ()):
+            self._size -= self._batches.pop(number)[3]
+        return self._rows.pop(user_key, 0)
 
     async def snapshot(self, now: float) -> dict[str, list[Feedback]]:
         """Each user's batches that are young enough, oldest first.
@@ -102,26 +89,30 @@ class ExperienceReplay:
             if taken >= _BLOCK:
                 await anyio.lowlevel.checkpoint()
                 taken = 0
-            if (history := self._users.get(key)) is not None:
-                found[key] = [self._batches[number].feedback for number in history.batches]
-                taken += 1 + len(found[key])
+            if (numbers := self._users.get(key)) is not None:
+                parts = [self._batches[number][4:] for number in numbers]
+                found[key] = [restored(Feedback, (*part, None)) for part in parts]
+                taken += 1 + len(parts)
         return found
 
     def _trim(self, now: float) -> None:
         while self._batches:
             number, oldest = next(iter(self._batches.items()))
-            if self._size <= self._config.max_bytes and now - oldest.created_at <= self._config.ttl:
+            if self._size <= self._config.max_bytes and now - oldest[2] <= self._config.ttl:
                 return
             self._drop(number)
 
     def _drop(self, number: int) -> None:
-        entry = self._batches.pop(number)
-        self._size -= entry.size
-        history = self._users[entry.user_key]
-        history.batches.remove(number)
-        history.rows -= entry.rows
-        if not history.batches:
-            del self._users[entry.user_key]
+        """The oldest batch of its user."""
+        batch = self._batches.pop(number)
+        user_key = batch[0]
+        self._size -= batch[3]
+        self._rows[user_key] -= batch[1]
+        others = self._users[user_key][1:]
+        if others:
+            self._users[user_key] = others
+        else:
+            del self._users[user_key], self._rows[user_key]
 
 
 def kept(feedback: Feedback, count: int) -> Feedback:

@@ -24,6 +24,7 @@ from lorabank.errors import CodecError, InvalidInputError
 from lorabank.logs import get_logger
 from lorabank.outbox import Outbox
 from lorabank.protocols import ReasoningBank
+from lorabank.types.flat import Flat, flat, from_flat
 from lorabank.types.pattern import Match, Pattern
 from lorabank.types.query import Query
 from lorabank.types.strategy import NO_TRIALS, ArmEffect, Strategy, TrialSummary
@@ -42,13 +43,14 @@ log = get_logger(__name__)
 class Advice:
     """What the bank said to one user (None where that half failed), and how it was come by.
 
-    ``decided`` is what was made of it, once somebody has.
+    ``decision`` and ``use`` are what was made of it, once somebody has.
     """
 
     cache: CacheState
     patterns: tuple[Match, ...] | None = None
     strategy: Strategy | None = None
-    decided: tuple[Decision, HintUse] | None = None
+    decision: Decision | None = None
+    use: HintUse | None = None
 
     @property
     def size(self) -> int:
@@ -58,6 +60,41 @@ class Advice:
             size += _bytes_of(self.strategy.patterns) + 256 * len(self.strategy.effects)
             size += 4 * len(self.strategy.recommendation)
         return size
+
+    @property
+    def hints(self) -> Any:
+        """What the strategy suggests; a foreign bank's may be anything. None without a strategy."""
+        return None if self.strategy is None else self.strategy.hints
+
+
+def kept(patterns: tuple[Match, ...], strategy: Strategy) -> KeptAdvice:
+    """A complete answer as it is cached."""
+    others = None if patterns is strategy.patterns else flat(patterns)
+    return KeptAdvice(flat(strategy.hints), flat(strategy), others)
+
+
+@dataclass(slots=True)
+class KeptAdvice:
+    """A complete answer in the cache, its parts flat: see there.
+
+    ``decision`` and ``use`` are as in `Advice`.
+    """
+
+    flat_hints: Flat
+    flat_strategy: Flat
+    flat_patterns: Flat | None
+    decision: Decision | None = None
+    use: HintUse | None = None
+
+    @property
+    def cache(self) -> CacheState:
+        """How it is come by."""
+        return "hit"
+
+    @property
+    def hints(self) -> Any:
+        """See `Advice`."""
+        return from_flat(self.flat_hints)
 
 
 def _bytes_of(matches: Sequence[Match]) -> int:
@@ -88,7 +125,7 @@ class Inquiry:
         self._outbox = outbox
         self._tasks = tasks
         self._flights: dict[Hashable, _Flight] = {}
-        self.cache: TtlCache[Advice] = TtlCache(
+        self.cache: TtlCache[KeptAdvice] = TtlCache(
             entries=config.cache_entries,
             size=config.cache_bytes,
             ttl=config.cache_ttl,
@@ -96,7 +133,7 @@ class Inquiry:
         )
         self.hits = self.misses = 0
 
-    def cached(self, key: Hashable) -> Advice | None:
+    def cached(self, key: Hashable) -> KeptAdvice | None:
         """The cached answer, if there is one."""
         cached = self.cache.get(key)
         if cached is not None:
@@ -129,16 +166,15 @@ class Inquiry:
     async def _fly(self, key: Hashable, query: Query, flight: _Flight) -> None:
         try:
             patterns, strategy = await self._ask_both(query)
-            complete = patterns is not None and strategy is not None
             answered = patterns is not None or strategy is not None
             advice = Advice("miss" if answered else "failed", patterns, strategy)
             flight.advice = advice
-            if not complete:
+            if patterns is None or strategy is None:
                 self._breaker.failure()
                 return
             self._breaker.success()
             if self._flights.get(key) is flight:
-                self.cache.put(key, Advice("hit", patterns, strategy), advice.size)
+                self.cache.put(key, kept(patterns, strategy), advice.size)
         finally:
             if self._flights.get(key) is flight:
                 del self._flights[key]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from lorabank.adaptation.mixing import MixtureReport
 from lorabank.adapter import Adapter
 from lorabank.engine.inquiry import CacheState
 from lorabank.hints import explain_strategy, fitted
+from lorabank.types.flat import Flat, from_flat
 from lorabank.types.hyperparameters import DEFAULTS, Hyperparameters, Selection
 from lorabank.types.pattern import Match, Pattern
 from lorabank.types.strategy import Strategy
@@ -51,6 +52,60 @@ class HintUse:
         yield from (f"refused: {reason}" for reason in self.refused)
         if self.strategy is not None:
             yield from explain_strategy(self.strategy, self.defaults, self.applied)
+
+
+class KeptHintUse(HintUse):
+    """The same, of an answer in the cache: it is put together once somebody looks at it."""
+
+    __slots__ = ("_flat_patterns", "_flat_strategy", "_found")
+    _flat_strategy: Flat
+    _flat_patterns: Flat | None
+    _found: tuple[Strategy, tuple[Match, ...]] | None
+
+    @classmethod
+    def of(
+        cls,
+        selection: Selection,
+        applied: tuple[str, ...],
+        refused: tuple[str, ...],
+        flat_strategy: Flat,
+        flat_patterns: Flat | None,
+        defaults: Hyperparameters,
+    ) -> KeptHintUse:
+        """See `HintUse`; patterns None are those of the strategy."""
+        use, put = cls.__new__(cls), object.__setattr__
+        put(use, "selection", selection)
+        put(use, "applied", applied)
+        put(use, "refused", refused)
+        put(use, "defaults", defaults)
+        put(use, "_flat_strategy", flat_strategy)
+        put(use, "_flat_patterns", flat_patterns)
+        put(use, "_found", None)
+        return use
+
+    @property
+    def strategy(self) -> Strategy:
+        """The bank's answer."""
+        return self._both()[0]
+
+    @property
+    def similar(self) -> tuple[Match, ...]:
+        """The patterns it found."""
+        return self._both()[1]
+
+    def _both(self) -> tuple[Strategy, tuple[Match, ...]]:
+        found = self._found
+        if found is None:
+            strategy: Strategy = from_flat(self._flat_strategy)
+            others = self._flat_patterns
+            found = strategy, strategy.patterns if others is None else from_flat(others)
+            object.__setattr__(self, "_found", found)
+        return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied, and sent to other processes, as what it stands for."""
+        values = (getattr(self, part.name) for part in fields(HintUse))
+        return HintUse, tuple(values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from lorabank.clock import Clock
 from lorabank.config import EngineConfig
 from lorabank.engine.connection import Connection
 from lorabank.engine.deciding import decide
-from lorabank.engine.inquiry import Advice
+from lorabank.engine.inquiry import Advice, KeptAdvice
 from lorabank.engine.report import BankState, EpisodeState, PhaseSeconds, UpdateReport, UpdateResult
 from lorabank.logs import get_logger
 from lorabank.numerics.batch import Batch
@@ -156,7 +156,7 @@ class Updater:
 
     async def _ask(
         self, adapter: Adapter, feedback: Feedback, connection: Connection | None
-    ) -> Advice:
+    ) -> Advice | KeptAdvice:
         if connection is None:
             return self._no_advice
         config = self._config
