@@ -478,7 +478,7 @@ async def test_little_is_put_in_order_or_made_at_once(
     for number in range(200):
         await store.put_many([make_pattern(f"p{number:03d}")])
     assert ordered
-    assert max(ordered) <= 64
+    assert max(ordered) <= 128
 
     made, at_turns = 0, []
     get = segment.Segment.get

@@ -21,8 +21,9 @@ from lorabank_memory.segment import CAPACITY, Rows, Segment, View, passing
 # Patterns that are removed at once. Their segment may have to be copied first (1 ms).
 _PART = 256
 # Patterns that may wait to be put in order: that takes half the time for many at once, and is of no
-# use before somebody looks. With trials it is 15 us each, for whoever puts the last one.
-_WAITING = 64
+# use before somebody looks. With trials it is 15 us each, for whoever puts the last one, which is
+# less than one update in a hundred in a row of them.
+_WAITING = 128
 
 
 class Namespace:
