@@ -19,7 +19,8 @@ MACHINE = {
     "numpy": "2",
     "sqlite": "3",
     "versions": {"lorabank": "0"},
-    "blas_threads": "1",
+    "blas": "openblas",
+    "blas_dropped": {"OPENBLAS_CORETYPE": "Haswell"},
     "load_at_start": 0.0,
 }
 
@@ -71,7 +72,12 @@ def test_the_guard_lets_a_neighbour_go_away() -> None:
 def test_a_page_keeps_what_is_not_generated(tmp_path: Path) -> None:
     results = Results(MACHINE, quick=True)
     results.add(Figure("forward", "1 x 64", "numpy", 2.0, "us", 0.5, "plain numpy"))
-    results.mark("forward", "<= 1 us", "2 us", reached=False)
+    results.add(Figure("forward", "1 x 64", "plain numpy", 4.0, "us"))
+    results.add(Figure("forward", "8 x 64", "plain numpy", 7.0, "us"))
+    results.add(Figure("forward", "8 x 64", "more", 7.0, "us", detail=True))
+    results.add(Figure("updates", "warm", "median", 8.0, "us", 2.0, "plain numpy"))
+    results.add(Figure("updates", "warm", "p99", 24.0, "us", 3.0, "median"))
+    results.mark("forward", "<= 1 us", "2 us", reached=False, bound="the memory")
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     write_into(page, results)
@@ -79,8 +85,11 @@ def test_a_page_keeps_what_is_not_generated(tmp_path: Path) -> None:
     assert text.startswith("before\n")
     assert text.endswith(f"{END}\nafter\n")
     assert "old" not in text
-    assert "| forward | <= 1 us | 2 us | **missed** |" in text
-    assert "| 1 x 64 | numpy | 2 us | 0.5 x plain numpy |" in text
+    assert "| forward | <= 1 us | 2 us | **missed**: the memory |" in text
+    assert "In brackets: times plain numpy, in the same run.\n\n|  | numpy | plain numpy |" in text
+    assert "| 1 x 64 | 2 us (0.5 x) | 4 us |\n| 8 x 64 |  | 7 us |" in text
+    assert "| warm | 8 us (2 x plain numpy) | 24 us (3 x median) |" in text
+    assert "(of the environment, OPENBLAS_CORETYPE=Haswell was not used)" in text
     assert "--quick" in markdown(results)
     page.write_text("no markers")
     with pytest.raises(ValueError, match="needs the lines"):

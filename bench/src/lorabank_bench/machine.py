@@ -1,21 +1,27 @@
-"""The machine line: what the numbers were measured on, and how busy it was."""
+"""The machine line: what the numbers were measured on, and how busy it was.
+
+numpy's BLAS chooses kernels for the processor that it finds, unless the environment names others:
+the line says which ones it runs, so that a slow "plain numpy" can be seen.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
 import sqlite3
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 DISTRIBUTIONS = ("lorabank", "faiss-cpu", "anyio", "torch", "peft")
 
 
-def this_machine() -> dict[str, Any]:
-    """Processor, cores, versions, threads of BLAS, load."""
+def this_machine(dropped: Mapping[str, str]) -> dict[str, Any]:
+    """Processor, cores, versions, BLAS, load; ``dropped`` is what was not used for BLAS."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
@@ -24,7 +30,8 @@ def this_machine() -> dict[str, Any]:
         "numpy": np.__version__,
         "sqlite": sqlite3.sqlite_version,
         "versions": {name: version for name in DISTRIBUTIONS if (version := _version(name))},
-        "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS", "all"),
+        "blas": _blas(),
+        "blas_dropped": dict(dropped),
         "load_at_start": round(os.getloadavg()[0], 2),
     }
 
@@ -35,9 +42,24 @@ def line(machine: dict[str, Any]) -> str:
     return (
         f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, "
         f"Python {machine['python']}, numpy {machine['numpy']}, SQLite {machine['sqlite']}, "
-        f"{versions}; BLAS threads: {machine['blas_threads']}; "
+        f"{versions}; numpy's BLAS: {machine['blas']}{_not_used(machine['blas_dropped'])}; "
         f"load {machine['load_at_start']} when the run began."
     )
+
+
+def _not_used(dropped: Mapping[str, str]) -> str:
+    listed = ", ".join(f"{name}={value}" for name, value in dropped.items())
+    return listed and f" (of the environment, {listed} was not used)"
+
+
+def _blas() -> str:
+    """Library, its kernels, threads."""
+    found = [one for one in threadpool_info() if one["user_api"] == "blas"]
+    found.sort(key=lambda one: "numpy" not in one["filepath"])  # FAISS may bring its own
+    own = found[0] if found else {}
+    name, version = own.get("internal_api", "unknown"), own.get("version", "")
+    kernels, threads = own.get("architecture", "unknown"), own.get("num_threads", "?")
+    return f"{name} {version}, kernels for {kernels}, {threads} thread{'s' * (threads != 1)}"
 
 
 def _version(name: str) -> str | None:

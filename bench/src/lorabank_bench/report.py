@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lorabank_bench.machine import line
-from lorabank_bench.results import Figure, Results
+from lorabank_bench.results import Figure, Mark, Results
 
 BEGIN = "<!-- lorabank-bench: begin -->"
 END = "<!-- lorabank-bench: end -->"
@@ -27,27 +27,46 @@ def write_into(page: Path, results: Results) -> None:
 
 
 def markdown(results: Results) -> str:
-    """Machine, marks, and a table for each section."""
-    parts = [f"\nMachine: {line(results.machine)} The run took {results.seconds / 60:.0f} minutes."]
+    """Marks, machine, and a table for each section: a row for each operation."""
+    parts = ["\n## Marks"]
     if results.quick:
         parts.append("**Made with `--quick`**: it shows that everything runs, and no numbers.")
+    header = ("mark", "limit", "this run", "reached, or what bounds it")
+    parts.append(_table(header, map(_mark_row, results.marks)))
+    parts.append(f"{line(results.machine)} The run took {results.seconds / 60:.0f} minutes.")
     parts += [f"Left out, not installed: `{name}`" for name in results.absent]
-    parts += ["## Marks", _table(("mark", "limit", "this run", ""), _mark_rows(results))]
-    for section in dict.fromkeys(figure.section for figure in results.figures):
-        figures = [figure for figure in results.figures if figure.section == section]
-        header = ("operation", "what", "value", "ratio in the run")
-        parts += [f"## {section.capitalize()}", _table(header, map(_cells, figures))]
+    parts.append("## Tables")
+    shown = [figure for figure in results.figures if not figure.detail]
+    for section in dict.fromkeys(figure.section for figure in shown):
+        parts += _section(section, [figure for figure in shown if figure.section == section])
     return "\n\n".join(parts) + "\n\n"
 
 
-def _mark_rows(results: Results) -> Iterable[tuple[str, ...]]:
-    for mark in results.marks:
-        yield mark.what, mark.limit, mark.found, "reached" if mark.reached else "**missed**"
+def _mark_row(mark: Mark) -> tuple[str, ...]:
+    missed = f"**missed**: {mark.bound}" if mark.bound else "**missed**"
+    return mark.what, mark.limit, mark.found, "reached" if mark.reached else missed
 
 
-def _cells(figure: Figure) -> tuple[str, ...]:
-    ratio = "" if figure.ratio is None else f"{_number(figure.ratio)} x {figure.reference}"
-    return figure.what, figure.subject, f"{_number(figure.value)} {figure.unit}", ratio
+def _section(name: str, figures: Sequence[Figure]) -> Iterable[str]:
+    """Heading, what the ratios relate to if that is one thing, and the table."""
+    references = {figure.reference for figure in figures if figure.ratio is not None}
+    several = len(references) > 1
+    yield f"### {name[:1].upper()}{name[1:]}"
+    if references and not several:
+        yield f"In brackets: times {references.pop()}, in the same run."
+    rows = list(dict.fromkeys(figure.what for figure in figures))
+    columns = list(dict.fromkeys(figure.subject for figure in figures))
+    cells = {(figure.what, figure.subject): _cell(figure, named=several) for figure in figures}
+    table = ((row, *(cells.get((row, column), "") for column in columns)) for row in rows)
+    yield _table(("", *columns), table)
+
+
+def _cell(figure: Figure, *, named: bool) -> str:
+    value = f"{_number(figure.value)} {figure.unit}".strip()
+    if figure.ratio is None:
+        return value
+    reference = f" {figure.reference}" if named else ""
+    return f"{value} ({_number(figure.ratio)} x{reference})"
 
 
 def _number(value: float) -> str:

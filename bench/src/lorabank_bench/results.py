@@ -13,12 +13,13 @@ class Figure:
 
     Attributes:
         section: table that it belongs to.
-        what: the operation, with its shape.
-        subject: whose it is.
+        what: the operation, with its shape: a row of the table.
+        subject: whose it is, or what of it: a column.
         value, unit: the number.
         ratio: times the reference of the same run, or None.
         reference: what that is.
         note: what to know about it.
+        detail: only for the JSON.
     """
 
     section: str
@@ -29,16 +30,22 @@ class Figure:
     ratio: float | None = None
     reference: str = ""
     note: str = ""
+    detail: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A goal, and whether this run reached it."""
+    """A goal, and whether this run reached it.
+
+    Attributes:
+        bound: what bounds it where it is missed, for the page.
+    """
 
     what: str
     limit: str
     found: str
     reached: bool
+    bound: str = ""
 
 
 @dataclass(slots=True)
@@ -58,9 +65,9 @@ class Results:
         ratio = "" if figure.ratio is None else f"  ({figure.ratio:.2f} x {figure.reference})"
         say(f"  {figure.what}: {figure.subject} {figure.value:.4g} {figure.unit}{ratio}")
 
-    def mark(self, what: str, limit: str, found: str, reached: bool) -> None:
+    def mark(self, what: str, limit: str, found: str, reached: bool, bound: str = "") -> None:
         """Keep a mark, and show it."""
-        self.marks.append(Mark(what, limit, found, bool(reached)))
+        self.marks.append(Mark(what, limit, found, bool(reached), bound))
         say(f"  {'reached' if reached else 'MISSED'}: {what}: {found} (mark {limit})")
 
     def as_json(self) -> dict[str, Any]:

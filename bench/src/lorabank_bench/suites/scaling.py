@@ -50,10 +50,10 @@ def _curve(
     results: Results, what: str, subject: str, unit: str, points: Sequence[tuple[int, float]]
 ) -> None:
     """Figures of one curve, each relative to the first."""
+    section, first = f"scaling: {what}", points[0]
     for size, value in points:
-        ratio = value / points[0][1]
-        label = f"{what}: {size:,}"
-        results.add(Figure("scaling", label, subject, value, unit, ratio, f"{points[0][0]:,}"))
+        ratio, reference = value / first[1], f"what it is at {first[0]:,}"
+        results.add(Figure(section, subject, f"{size:,}", value, unit, ratio, reference))
 
 
 def _pool(setup: Setup, results: Results, sizes: Sequence[int]) -> None:
