@@ -80,6 +80,11 @@ class Pauses:
         """Milliseconds; 0 if there was none."""
         return 1e3 * max((s for number in generations for s in self.seconds[number]), default=0.0)
 
+    @property
+    def total(self) -> float:
+        """Seconds of all."""
+        return sum(s for each in self.seconds.values() for s in each)
+
     def note(self, phase: str, info: dict[str, Any]) -> None:
         """One collection at a time, whichever thread it falls into."""
         if phase == "start":

@@ -1,8 +1,12 @@
 """One run of `Personalizer.learn` by many callers, in a process of its own, so that its memory is
-its own: ``python -m lorabank_bench.throughput '{"dim": 64, ...}'`` prints one JSON object."""
+its own: ``python -m lorabank_bench.throughput '{"dim": 64, ...}'`` prints one JSON object.
+
+What is imported is left out of collections of cycles, as a service does (`gc.freeze`).
+"""
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -18,6 +22,7 @@ import anyio
 import numpy as np
 
 from lorabank import EmbeddingSpace, EngineConfig, Feedback, Personalizer
+from lorabank_bench.beats import pauses
 
 ROWS = 8
 
@@ -62,6 +67,7 @@ async def measure(load: Load) -> dict[str, Any]:
     config = EngineConfig(EmbeddingSpace("bench", load.dim), rank=load.rank)
     inputs = rng.standard_normal((64, ROWS, load.dim), np.float32)
     batches = [Feedback(x, 0.5 * x) for x in inputs]
+    gc.freeze()
     with tempfile.TemporaryDirectory() as place:
         store = f"sqlite:///{place}/app.db"
         async with Personalizer.open(config, store=store, bank=load.bank) as p:
@@ -73,9 +79,10 @@ async def measure(load: Load) -> dict[str, Any]:
             half = load.updates // 2
             calls = rng.integers(0, load.users, load.updates).tolist()
             cpu, started = time.process_time(), time.perf_counter()
-            seconds = await by_all(calls[:half], learn, load.callers)
-            middle = resident()
-            seconds += await by_all(calls[half:], learn, load.callers)
+            with pauses() as collections:
+                seconds = await by_all(calls[:half], learn, load.callers)
+                middle = resident()
+                seconds += await by_all(calls[half:], learn, load.callers)
             wall, cpu = time.perf_counter() - started, time.process_time() - cpu
             end = resident()
             size = bytes_in(Path(place))
@@ -85,6 +92,8 @@ async def measure(load: Load) -> dict[str, Any]:
         "p50_ms": 1e3 * p50,
         "p99_ms": 1e3 * p99,
         "cpu_us_per_update": 1e6 * cpu / load.updates,
+        "collecting_us_per_update": 1e6 * collections.total / load.updates,
+        "longest_collection_ms": collections.longest((0, 1, 2)),
         "resident_mb_half": middle / 2**20,
         "resident_mb_end": end / 2**20,
         "file_mb": size / 2**20,

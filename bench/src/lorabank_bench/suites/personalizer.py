@@ -30,6 +30,8 @@ def _add(results: Results, what: str, found: dict[str, Any]) -> None:
         ("p50_ms", "p50", "ms"),
         ("p99_ms", "p99", "ms"),
         ("cpu_us_per_update", "CPU per update", "us"),
+        ("collecting_us_per_update", "of it, collecting cycles", "us"),
+        ("longest_collection_ms", "longest collection", "ms"),
         ("resident_mb_half", "memory at half", "MiB"),
         ("resident_mb_end", "memory at the end", "MiB"),
         ("file_mb", "file", "MiB"),
