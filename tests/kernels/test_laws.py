@@ -6,13 +6,22 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from tests.kernels import exact
 from tests.kernels.exact import Case, assert_close, case_of, cases
 
 from lorabank.kernels import Kernel
 
 few = settings(max_examples=60, deadline=None)
+# A step that takes all but a thousandth of A away: what is left has the roundings of A.
+CANCELLING = Case(
+    A=np.array([[-1.0574595]], np.float32),
+    B=np.array([[1.3701733]], np.float32),
+    scale=1.6991176344553138,
+    X=np.array([[0.54747444]], np.float32),
+    T=np.array([[-0.38620704]], np.float32),
+    weights=np.array([0.3399752], np.float32),
+)
 
 
 @few
@@ -68,12 +77,14 @@ def test_gradient_is_that_of_float64(kernel: Kernel, c: Case) -> None:
     assert norm == pytest.approx(
         math.hypot(np.linalg.norm(exact_A), np.linalg.norm(exact_B)), rel=1e-4
     )
-    assert_close(dA, exact_A)
-    assert_close(dB, exact_B)
+    _, size_A, size_B = exact.gradient(exact.unsigned(c))
+    assert_close(dA, exact_A, size_A.max())
+    assert_close(dB, exact_B, size_B.max())
 
 
 @few
 @given(c=cases())
+@example(c=CANCELLING)
 @pytest.mark.parametrize("clip", [1e-3, 1e9], ids=["clipped", "free"])
 def test_update_is_that_of_float64(kernel: Kernel, c: Case, clip: float) -> None:
     A, B = np.full_like(c.A, np.nan), np.full_like(c.B, np.nan)
@@ -82,8 +93,10 @@ def test_update_is_that_of_float64(kernel: Kernel, c: Case, clip: float) -> None
     exact_A, exact_B, exact_norm = exact.update(c, 0.3, clip)
     assert error == pytest.approx(exact.gradient(c)[0], rel=1e-4)
     assert norm == pytest.approx(exact_norm, rel=1e-4)
-    assert_close(A, exact_A)
-    assert_close(B, exact_B)
+    _, size_A, size_B = exact.gradient(exact.unsigned(c))
+    factor = 0.3 * min(1.0, clip / exact_norm)
+    assert_close(A, exact_A, abs(c.A).max() + factor * size_A.max())
+    assert_close(B, exact_B, abs(c.B).max() + factor * size_B.max())
 
 
 def test_a_fresh_adapter_is_the_identity_to_the_bit(kernel: Kernel) -> None:
