@@ -23,6 +23,7 @@ import numpy as np
 
 from lorabank import EmbeddingSpace, EngineConfig, Feedback, Personalizer
 from lorabank_bench.beats import pauses
+from lorabank_bench.plain_sqlite import rows_per_second
 
 ROWS = 8
 
@@ -86,9 +87,13 @@ async def measure(load: Load) -> dict[str, Any]:
             wall, cpu = time.perf_counter() - started, time.process_time() - cpu
             end = resident()
             size = bytes_in(Path(place))
+        weights, batch = 8 * load.dim * load.rank, batches[0].nbytes
+        sizes = (weights, batch, load.updates // 4, load.callers)
+        plain = rows_per_second(Path(place), *sizes)
     p50, p99 = np.percentile(seconds, [50, 99])
     return {
         "updates_per_second": load.updates / wall,
+        "plain_per_second": plain,
         "p50_ms": 1e3 * p50,
         "p99_ms": 1e3 * p99,
         "cpu_us_per_update": 1e6 * cpu / load.updates,

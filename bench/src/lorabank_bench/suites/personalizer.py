@@ -25,8 +25,11 @@ def personalizer(setup: Setup, results: Results) -> None:
 
 
 def _add(results: Results, what: str, found: dict[str, Any]) -> None:
+    section, subject = "`learn` by many callers", "updates per second"
+    rate, plain = found["updates_per_second"], found["plain_per_second"]
+    results.add(Figure(section, what, subject, rate, "", rate / plain, "plain SQLite's"))
     for key, subject, unit in (
-        ("updates_per_second", "updates per second", ""),
+        ("plain_per_second", "plain SQLite", "/ s"),
         ("p50_ms", "p50", "ms"),
         ("p99_ms", "p99", "ms"),
         ("cpu_us_per_update", "CPU per update", "us"),
@@ -36,7 +39,7 @@ def _add(results: Results, what: str, found: dict[str, Any]) -> None:
         ("resident_mb_end", "memory at the end", "MiB"),
         ("file_mb", "file", "MiB"),
     ):
-        results.add(Figure("`learn` by many callers", what, subject, found[key], unit))
+        results.add(Figure(section, what, subject, found[key], unit))
 
 
 def _marks(results: Results, what: str, found: dict[str, Any]) -> None:
