@@ -38,6 +38,7 @@ class Load:
         users: there already when the clock starts; each call is for one at random.
         updates: calls on the clock.
         bank: a URL, or None.
+        threshold: new objects after which Python collects cycles; None for its own (700).
     """
 
     dim: int
@@ -46,6 +47,7 @@ class Load:
     users: int
     updates: int
     bank: str | None = None
+    threshold: int | None = None
 
 
 def in_a_process(load: Load) -> dict[str, Any]:
@@ -69,6 +71,8 @@ async def measure(load: Load) -> dict[str, Any]:
     inputs = rng.standard_normal((64, ROWS, load.dim), np.float32)
     batches = [Feedback(x, 0.5 * x) for x in inputs]
     gc.freeze()
+    if load.threshold is not None:
+        gc.set_threshold(load.threshold)
     with tempfile.TemporaryDirectory() as place:
         store = f"sqlite:///{place}/app.db"
         async with Personalizer.open(config, store=store, bank=load.bank) as p:
