@@ -44,8 +44,17 @@ async def in_worker(
 ) -> T:
     """Run ``function(*arguments)`` in a worker thread, where `give_way` rests."""
     return await anyio.to_thread.run_sync(
-        _resting, function, *arguments, limiter=limiter, abandon_on_cancel=abandon_on_cancel
+        resting, function, *arguments, limiter=limiter, abandon_on_cancel=abandon_on_cancel
     )
+
+
+def resting(function: Callable[[*Ts], T], *arguments: *Ts) -> T:
+    """Run ``function(*arguments)`` in this thread, one of workers, where `give_way` rests then."""
+    _worker.rested = perf_counter()
+    try:
+        return function(*arguments)
+    finally:
+        _worker.rested = None
 
 
 def give_way() -> None:
@@ -66,11 +75,3 @@ def unhurried(items: Iterable[T], few: int = FEW) -> Iterator[T]:
         if number % few == 0:
             give_way()
         yield item
-
-
-def _resting(function: Callable[[*Ts], T], *arguments: *Ts) -> T:
-    _worker.rested = perf_counter()
-    try:
-        return function(*arguments)
-    finally:
-        _worker.rested = None

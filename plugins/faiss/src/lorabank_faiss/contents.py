@@ -164,11 +164,15 @@ class Contents:
             size = min(4 * len(found.rows), inside.passed)
         keys = self.rows.keys.values[found.rows[:near]]
         scores = exact_scores(units(keys), query)
+        if not len(tail.keys):
+            return Scored(keys, scores)
         return Scored(np.append(tail.keys, keys), np.append(tail.scores, scores))
 
     def _of_main(self, selected: Selected) -> Selected:
         if selected.mask is None:
             return Selected(None, self.merged)
+        if not len(self.tail):
+            return selected
         mask = selected.mask[: self.merged]
         return Selected(mask, int(np.count_nonzero(mask)))
 

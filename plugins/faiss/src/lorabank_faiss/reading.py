@@ -139,7 +139,7 @@ def by_key(
         marks = ", ".join("?" * len(some))
         table = "body" if selected == "record" else "pattern"
         statement = f"SELECT key, {selected} FROM {table} WHERE key IN ({marks})"
-        found.update((key, rest) for key, *rest in connection.execute(statement, some))
+        found.update((row[0], row[1:]) for row in connection.execute(statement, some))
     if strict and len(found) < len(keys):
         missing = len(keys) - len(found)
         raise BankRejectedError(f"{missing} patterns of the index are not in the database")

@@ -20,7 +20,7 @@ from lorabank_faiss.reading import State, by_key, state_of
 from lorabank_faiss.rwlock import ReadersWriterLock
 from lorabank_faiss.threads import single
 from lorabank_faiss.trials import TrialIndex
-from lorabank_faiss.vectors import unit_vector
+from lorabank_faiss.vectors import unit_vectors
 
 _log = get_logger("lorabank_faiss")
 # Up to so many patterns per one that is wanted are read whole, where vectors would do.
@@ -106,7 +106,7 @@ class _Patterns:
         contexts = [pattern.context for pattern in self.of(keys.tolist())]
         if any(len(context) != self._dim for context in contexts):
             raise BankRejectedError("a stored pattern is damaged: restore the bank from a backup")
-        return np.stack([unit_vector(context).astype(np.float32) for context in contexts])
+        return unit_vectors(contexts)
 
     def of(self, keys: Sequence[int]) -> list[Pattern]:
         """Whole patterns, in the order of their keys."""
@@ -129,16 +129,15 @@ def _search(connection: sqlite3.Connection, contents: Contents, question: Questi
 
 
 def _best(connection: sqlite3.Connection, found: Scored, k: int) -> tuple[list[int], list[float]]:
-    """The k best keys; among those that tie with the last, the smallest ids."""
+    """The k best keys, in no order; among those that tie with the last, the smallest ids."""
+    if len(found.keys) <= k:
+        return found.keys.tolist(), found.scores.tolist()
     order = np.argsort(-found.scores, kind="stable")
     keys, scores = found.keys[order], found.scores[order]
-    if len(keys) > k:
-        least = scores[k - 1]
-        above = int(np.count_nonzero(scores > least))
-        level = keys[above : int(np.count_nonzero(scores >= least))].tolist()
-        if len(level) > k - above:
-            ids = by_key(connection, "id", level)
-            level.sort(key=lambda key: ids[key][0])
-        keys = np.append(keys[:above], np.array(level[: k - above], np.int64))
-        scores = scores[:k]
-    return keys.tolist(), scores.tolist()
+    least = scores[k - 1]
+    above = int(np.count_nonzero(scores > least))
+    level = keys[above : int(np.count_nonzero(scores >= least))].tolist()
+    if len(level) > k - above:
+        ids = by_key(connection, "id", level)
+        level.sort(key=lambda key: ids[key][0])
+    return keys[:above].tolist() + level[: k - above], scores[:k].tolist()

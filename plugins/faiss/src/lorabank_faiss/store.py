@@ -15,7 +15,6 @@ import anyio.to_thread
 
 from lorabank.errors import BankClosedError, InvalidInputError
 from lorabank.protocols import Capability, StoreStats, Wanted
-from lorabank.turns import in_worker
 from lorabank.types.arrays import FloatArray, as_vector
 from lorabank.types.checks import check_count
 from lorabank.types.pattern import Match, Pattern
@@ -27,6 +26,7 @@ from lorabank_faiss import columns, reading
 from lorabank_faiss.contents import Question
 from lorabank_faiss.database import Database
 from lorabank_faiss.maintenance import Maintenance
+from lorabank_faiss.readers import Readers
 from lorabank_faiss.records import Batch, encoded
 from lorabank_faiss.transaction import Transaction, bound_space, check_dim
 from lorabank_faiss.vectors import unit_vector
@@ -55,7 +55,7 @@ class FaissStore:
         self._database = database
         self._commits = commits
         self._maintenance = maintenance
-        self._limiter = anyio.CapacityLimiter(database.settings.readers)
+        self._readers = Readers(database.settings.readers)
         self._space, self._dim = database.bound()
         self._closed = False
         self._running = 0
@@ -204,7 +204,11 @@ class FaissStore:
             if self._running:
                 self._idle = anyio.Event()
                 await self._idle.wait()
-            await anyio.to_thread.run_sync(self._database.close)
+            await anyio.to_thread.run_sync(self._end)
+
+    def _end(self) -> None:
+        self._readers.close()
+        self._database.close()
 
     @asynccontextmanager
     async def _using(self) -> AsyncIterator[None]:
@@ -220,7 +224,7 @@ class FaissStore:
                 self._idle.set()
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await in_worker(call, limiter=self._limiter)
+        return await self._readers.run(call)
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         def read() -> T:

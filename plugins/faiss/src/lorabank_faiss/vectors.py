@@ -7,6 +7,7 @@ that equal contexts tie (and are then ordered by id).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,16 @@ def unit_vector(vector: FloatArray) -> NDArray[np.float64]:
     wide = vector.astype(np.float64)
     norm = math.sqrt(np.dot(wide, wide))
     return wide / norm if norm > 0 else wide
+
+
+def unit_vectors(contexts: Sequence[FloatArray]) -> FloatArray:
+    """float32 (n, dim): the same of n >= 1 vectors (dim,), bit by bit what is stored of each."""
+    wide = np.frombuffer(b"".join(contexts), np.float32).reshape(len(contexts), -1)  # type: ignore[arg-type]
+    wide = wide.astype(np.float64)
+    norms = np.sqrt(np.matmul(wide[:, None, :], wide[:, :, None])[:, :, 0])
+    norms[norms == 0] = 1.0
+    wide /= norms
+    return wide.astype(np.float32)
 
 
 def exact_scores(units: FloatArray, query: NDArray[np.float64]) -> NDArray[np.float64]:
