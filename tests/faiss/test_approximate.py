@@ -9,7 +9,9 @@ from lorabank.types.arrays import FloatArray
 from lorabank.types.query import EVERYTHING, PatternFilter
 from lorabank_bench.faiss_backend.texts import bank_and_queries
 from lorabank_faiss.approximate import Approximate, _probes
+from lorabank_faiss.codes import Codes
 from lorabank_faiss.contents import Contents
+from lorabank_faiss.rows import Selected
 from lorabank_faiss.threads import single
 from lorabank_faiss.vectors import exact_scores
 
@@ -96,3 +98,27 @@ def test_more_than_the_index_would_propose(
 )
 def test_how_many_lists_are_looked_into(lists: int, rows: int, share: float, probes: int) -> None:
     assert _probes(lists, rows, share) == probes
+
+
+def test_codes_are_multiplied_as_faiss_decodes_them(
+    text: tuple[FloatArray, FloatArray], contents: Contents
+) -> None:
+    rows, (query, *_) = np.arange(3, COUNT - 100, 20), text[1]
+    assert contents.main is not None
+    decoded = contents.main.codes.reconstruct_batch(rows)
+    found = Codes(contents.main.codes).products(rows, query)
+    np.testing.assert_allclose(found, decoded @ query, atol=1e-6)
+
+
+def test_a_filter_is_remembered_until_rows_are_added(text: tuple[FloatArray, FloatArray]) -> None:
+    rows, (query, *_) = text
+    even, odd = (Selected(np.arange(COUNT) % 2 == part, COUNT // 2) for part in (0, 1))
+    with single():
+        index = Approximate.train(rows[:8000], COUNT)
+        index.add(rows)
+        for selected in (even, odd, odd, even):
+            assert selected.mask is not None
+            assert selected.mask[index.search(query, 15, selected).rows].all()
+        index.add(query[None])
+        longer = Selected(np.append(np.zeros(COUNT, bool), True), 1)
+        assert index.search(query, 1, longer).rows.tolist() == [COUNT]

@@ -71,7 +71,7 @@ def test_in_memory(stored: list[Pattern]) -> None:
         held = np.array(selected, columns.DTYPE)
         for where in filters():
             expected = [where.matches(one) for one in stored]
-            assert columns.passing(held, where).tolist() == expected, where
+            assert columns.passing(held, held["user"], where).tolist() == expected, where
             condition, values = columns.conditions(where)
             query = f"SELECT (1{condition}) IS TRUE FROM pattern"
             found = [bool(row[0]) for row in connection.execute(query, values)]

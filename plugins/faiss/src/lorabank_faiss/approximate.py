@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lorabank.types.arrays import FloatArray, IntArray
+from lorabank_faiss.codes import Codes
 from lorabank_faiss.native import faiss
 from lorabank_faiss.rows import Selected
 
@@ -26,8 +27,7 @@ _PROBED_LISTS = 512  # so many; of more lists, a share that falls with the root 
 _LEAST_ROWS = 34_000  # but so many that they hold about this many rows: there are steps in between
 _BREADTH = 5  # candidates of ``coarse`` per one that is wanted of ``codes``
 _SCANNED_SHARE = 0.06  # filters that leave less than this are served by ``codes`` alone
-_GATHERED_SHARE = 0.02  # and less than this by looking up just those rows
-_GATHERED_AT_ONCE = 1_000
+_GATHERED_SHARE = 0.05  # and less than this by looking up just those rows
 _SCANNED_ROWS = 20_000
 _ONE_QUERY = 10  # FAISS's way of scanning lists that is fastest for a single query
 _WIDEST = 2_000  # more than this is found by ``codes`` alone, too
@@ -53,7 +53,9 @@ class Approximate:
         if hasattr(coarse, "implem"):
             coarse.implem = _ONE_QUERY
         self._refined = faiss.IndexRefine(coarse, codes)
+        self._codes = Codes(codes)
         self._unfiltered = self._parameters(Selected(None, 0), 1.0)
+        self._filtered: tuple[Selected, Any] | None = None  # those of the last filter
 
     def __len__(self) -> int:
         return int(self.codes.ntotal)
@@ -82,6 +84,7 @@ class Approximate:
         units = np.ascontiguousarray(units, np.float32)
         self._refined.add(units)
         self._unfiltered = self._parameters(Selected(None, 0), 1.0)
+        self._filtered = None
 
     def search(self, query: FloatArray, size: int, selected: Selected) -> Found:
         """At least ``size`` of the selected rows; fewer only if fewer are selected.
@@ -101,32 +104,37 @@ class Approximate:
         return found
 
     def _propose(self, query: FloatArray, size: int, selected: Selected, share: float) -> Found:
-        # Making parameters takes 12 us: those of a search without a selector are kept.
-        how = self._unfiltered if selected.mask is None else self._parameters(selected, share)
+        how = self._unfiltered if selected.mask is None else self._of_filter(selected, share)
         scores, rows = self._refined.search(query[None], _BREADTH * size, params=how)
         found = int(np.count_nonzero(rows[0] >= 0))  # what is missing is at the end
         return Found(rows[0, :found], scores[0, :found])
+
+    def _of_filter(self, selected: Selected, share: float) -> Any:
+        """Its parameters; kept, as filters come again and making them takes 16 us."""
+        kept = self._filtered
+        if kept is None or kept[0] is not selected:
+            self._filtered = kept = selected, self._parameters(selected, share)
+        return kept[1]
 
     def _parameters(self, selected: Selected, share: float) -> Any:
         probes = _probes(self.coarse.nlist, len(self), share)
         how = faiss.SearchParametersIVF(nprobe=probes, sel=_selector(selected))
         return faiss.IndexRefineSearchParameters(k_factor=1.0, base_index_params=how)
 
-    def _nearest_of(self, rows: IntArray, query: FloatArray) -> Found:
-        scores = np.empty(len(rows), np.float32)
-        for start in range(0, len(rows), _GATHERED_AT_ONCE):
-            some = rows[start : start + _GATHERED_AT_ONCE]
-            vectors = self.codes.reconstruct_batch(some)
-            scores[start : start + len(some)] = np.einsum("ij,j->i", vectors, query)
-        best = np.argsort(-scores, kind="stable")
-        return Found(rows[best], scores[best])
+    def _nearest_of(self, rows: IntArray, query: FloatArray, size: int) -> Found:
+        scores = self._codes.products(rows, query)
+        if size < len(rows):
+            best = np.argpartition(scores, len(rows) - size)[-size:]
+            rows, scores = rows[best], scores[best]
+        order = np.argsort(-scores, kind="stable")
+        return Found(rows[order], scores[order])
 
     def _scan(self, query: FloatArray, size: int, selected: Selected) -> Found:
         size = min(size, selected.passed)
         if not size:
             return Found(np.empty(0, np.int64), np.empty(0, np.float32))
         if selected.mask is not None and selected.passed <= _GATHERED_SHARE * len(self):
-            return self._nearest_of(np.flatnonzero(selected.mask), query)
+            return self._nearest_of(np.flatnonzero(selected.mask), query, size)
         how = faiss.SearchParameters(sel=_selector(selected))
         scores, rows = self.codes.search(query[None], size, params=how)
         return Found(rows[0], scores[0])

@@ -36,6 +36,7 @@ class Rows:
         self.checksums: Growing[IntArray] = Growing(np.empty(0, np.int64))
         self.columns: Growing[NDArray[np.void]] = Growing(np.empty(0, columns.DTYPE))
         self.alive: Growing[BoolArray] = Growing(np.empty(0, np.bool_))
+        self._users: Growing[IntArray] = Growing(np.empty(0, np.int64))  # of `columns`
         self.living = 0
         self.checksum = 0
         self._selected: dict[PatternFilter, Selected] = {}  # by filters that name no user
@@ -46,7 +47,8 @@ class Rows:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return sum(a.nbytes for a in (self.keys, self.checksums, self.columns, self.alive))
+        parts = (self.keys, self.checksums, self.columns, self.alive, self._users)
+        return sum(part.nbytes for part in parts)
 
     def append(self, keys: Sequence[int], checksums: Sequence[int], values: Sequence[Any]) -> None:
         """Add rows whose keys are larger than all that are here, and grow."""
@@ -64,6 +66,7 @@ class Rows:
         self.keys.append(keys)
         self.checksums.append(checksums)
         self.columns.append(values)
+        self._users.append(values["user"])
         self.alive.append(alive)
         self._selected = {}
         self.living += int(alive.sum())
@@ -100,7 +103,7 @@ class Rows:
         if where == EVERYTHING:
             mask, passed = self.alive.values, self.living
         else:
-            mask = columns.passing(self.columns.values, where)
+            mask = columns.passing(self.columns.values, self._users.values, where)
             mask &= self.alive.values
             passed = int(np.count_nonzero(mask))
         # A search without a selector is faster: many a filter passes all that there is.
