@@ -1,8 +1,10 @@
-"""A process is killed when the bank has an episode of somebody whom another has just forgotten."""
+"""A process delivers an episode of somebody whom another has just forgotten, and is killed."""
 
 from __future__ import annotations
 
+import math
 import os
+import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from lorabank import Clock, user_key
 from lorabank.personalizer import Personalizer
 from lorabank.personalizer.upkeep import LEASE
 from lorabank.stores.base import GRACE
+from lorabank_faiss import FaissStore
 from lorabank_faiss.schema import FILE
 from tests.crash.nursery import PATIENCE, Log, nursery, pause
 from tests.crash.worker import CONFIG, feedback
@@ -49,8 +52,14 @@ class Told(Log):
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("comes_back", [False, True])
 def test_what_the_killed_one_delivered_is_forgotten_again(
-    comes_back: bool, tmp_path: Path, anyio_backend: str
+    comes_back: bool, tmp_path: Path, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In a bank that can't refuse."""
+
+    async def nothing(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(FaissStore, "refuse", nothing)
     log = Told(tmp_path / "log")
     os.mkfifo(tmp_path / "gate")
     with nursery(worker=FORKED) as workers:
@@ -67,6 +76,54 @@ def test_what_the_killed_one_delivered_is_forgotten_again(
     later = LEASE + 5.0 if comes_back else LEASE + GRACE
     anyio.run(deliver, tmp_path, later, backend=anyio_backend)
     assert in_bank(tmp_path) == new
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="tells who is stopped")
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_what_one_delivers_that_was_stopped_for_long_is_refused(
+    comes_back: bool, tmp_path: Path, anyio_backend: str
+) -> None:
+    """All that is owed has been done when it goes on, and it is killed before it looks."""
+    log = Told(tmp_path / "log")
+    os.mkfifo(tmp_path / "gate")
+    with nursery(worker=FORKED) as workers:
+        pid = workers.start_on(str(tmp_path), "deliver", 0, log.path)
+        log.hear("about to")
+        os.kill(pid, signal.SIGSTOP)
+        wait_until_stopped(pid)
+        new = anyio.run(take_over_and_forget, tmp_path, comes_back, backend=anyio_backend)
+        assert in_bank(tmp_path) == new
+        os.kill(pid, signal.SIGCONT)
+        (tmp_path / "gate").write_bytes(b"")
+        log.hear("done")
+        workers.kill(pid)
+    assert log.finished
+    assert not new & log.finished
+    assert in_bank(tmp_path) == new
+
+
+def wait_until_stopped(pid: int) -> None:
+    end = monotonic() + PATIENCE
+    while Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "T":
+        assert monotonic() < end
+        pause(0.002)
+
+
+async def take_over_and_forget(directory: Path, comes_back: bool) -> set[str]:
+    """As another process, once the lease has run out; until nothing is owed to anybody."""
+    new = set()
+    with anyio.fail_after(PATIENCE):
+        async with opened(directory, LEASE + 5.0) as p:
+            assert await p._parts.upkeep.seek_lead()
+            assert (await p.forget("ada")).verified
+            for number in range(3 if comes_back else 0):
+                report = await p.learn("ada", feedback(np.random.default_rng(number)))
+                new |= {report.finished.id} if report.finished else set()
+            await p._parts.queue.emptied()
+            assert await p._parts.store.duties("forget", math.inf) == []
+            assert (await p._parts.store.counts()).queued == 0
+    return new
 
 
 async def forget(directory: Path, comes_back: bool) -> set[str]:

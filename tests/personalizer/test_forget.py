@@ -327,6 +327,37 @@ async def _owes_nothing(store: AdapterStore) -> bool:
     return not await store.duties("forget", math.inf)
 
 
+class RefusingBank(ScriptedBank):
+    """Notes what it is told to refuse, and how often it had to forget by then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: list[tuple[str, str, float, int]] = []
+
+    async def refuse(self, namespace: str, user_key: str, until: float) -> None:
+        self.refused.append((namespace, user_key, until, self.calls["forget"]))
+
+
+async def test_a_bank_that_can_is_told_first_what_to_refuse(sqlite_url: str) -> None:
+    """By whoever forgets, and, if that one died, by whoever pays the debt."""
+    time, bank = FakeTime(), RefusingBank()
+    ada, bob = (("default", key(name), at) for name, at in (("ada", 5.0), ("bob", 9.0)))
+    with anyio.fail_after(20):
+        async with open_adapter_store(sqlite_url) as store:
+            time.advance(ada[2] - time.clock.wall())
+            async with Personalizer.open(
+                make_config(), store=store, bank=bank, clock=time.clock
+            ) as p:
+                await p.forget("ada")
+            assert bank.refused == [(*ada, 0)]
+            await store.forget("bob", key("bob"), bob[2])
+            time.advance(bob[2] + GRACE - time.clock.wall())
+            async with Personalizer.open(make_config(), store=store, bank=bank, clock=time.clock):
+                await until(lambda: _owes_nothing(store))
+            assert bank.refused == [(*ada, 0), (*bob, 1)]
+            assert bank.calls["forget"] == 2
+
+
 async def test_a_receipt_settles_the_debt(store_url: str) -> None:
     async with open_adapter_store(store_url) as store:
         async with Personalizer.open(make_config(), store=store, bank=ScriptedBank()) as p:

@@ -197,6 +197,25 @@ class JointSearch(Protocol):
         ...
 
 
+@runtime_checkable
+class Refusal(Protocol):
+    """What a store, or a bank, that processes share may give: forgotten users stay forgotten.
+
+    A process can be stopped in the middle of a delivery, and go on with it long after another had
+    the user forgotten. Only where the episodes arrive can they be refused for certain.
+    `StandardBank` has this, and passes it on to a store that has it.
+    """
+
+    async def refuse(self, namespace: str, user_key: str, until: float) -> None:
+        """Leave out from now on what is to be stored of a user made up to ``until``.
+
+        ``until`` is in unix seconds, as `Pattern.created_at`; of several the latest counts. Whoever
+        stores such patterns is not told: the others are stored, and what is there already stays
+        until it is deleted. It is as durable as a pattern.
+        """
+        ...
+
+
 class Embedder(Protocol):
     """Turns text into vectors of one space."""
 

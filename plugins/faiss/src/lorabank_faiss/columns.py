@@ -32,6 +32,8 @@ DTYPE = np.dtype(
 # The same fields, selected in the same order.
 SELECTED = "user_hash, created_at, reward, coalesce(success, -1), objective, rank, has_trial"
 STORED = "user_key, user_hash, created_at, reward, success, objective, rank, has_trial"
+# Places among these.
+USER_KEY, CREATED_AT = 0, 2
 _OBJECTIVE_CODES = {name: code for code, name in enumerate(OBJECTIVES)}
 _MOST = np.iinfo(np.int64).max
 

@@ -36,6 +36,16 @@ class Record(NamedTuple):
     body: bytes
 
     @property
+    def user_key(self) -> str:
+        """Of the pattern."""
+        return str(self.columns[columns.USER_KEY])
+
+    @property
+    def created_at(self) -> float:
+        """Of the pattern, unix seconds."""
+        return float(self.columns[columns.CREATED_AT])
+
+    @property
     def bytes(self) -> int:
         """Of vector and body."""
         return len(self.unit) + len(self.body)

@@ -5,6 +5,8 @@ unit vector and its checksum), ``body`` the whole pattern as codec bytes. A patt
 taken from the bank's change sequence: replacing a pattern deletes one key and adds a larger one, so
 an index catches up by reading keys above the last one it knows, and tombstones since then.
 
+``refused`` says of users who were forgotten until when: what they did up to then is left out.
+
 ``namespace`` counts what is there and sums the checksums, so that an index can be checked.
 Tombstones up to ``pruned`` are gone: an index older than that is built anew.
 """
@@ -54,6 +56,13 @@ CREATE TABLE skill(
   namespace INTEGER NOT NULL, id TEXT NOT NULL, record BLOB NOT NULL,
   PRIMARY KEY(namespace, id)) WITHOUT ROWID;
 CREATE TABLE lease(name TEXT PRIMARY KEY, holder TEXT NOT NULL, expires REAL NOT NULL);
+"""
+
+# Banks from before it existed get it as well.
+_REFUSED = """
+CREATE TABLE IF NOT EXISTS refused(
+  namespace INTEGER NOT NULL, user_key TEXT NOT NULL, until REAL NOT NULL,
+  PRIMARY KEY(namespace, user_key)) WITHOUT ROWID
 """
 
 
@@ -123,8 +132,9 @@ def _prepare_once(path: Path, busy_timeout: float) -> None:
         connection.execute("BEGIN IMMEDIATE")
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             _create(connection)
-        connection.execute("COMMIT")
         _check(connection)
+        connection.execute(_REFUSED)
+        connection.execute("COMMIT")
     finally:
         connection.close()
 

@@ -16,7 +16,7 @@ import anyio.to_thread
 from lorabank.errors import BankClosedError, InvalidInputError
 from lorabank.protocols import Capability, StoreStats, Wanted
 from lorabank.types.arrays import FloatArray, as_vector
-from lorabank.types.checks import check_count
+from lorabank.types.checks import check_count, check_number, check_text
 from lorabank.types.pattern import Match, Pattern
 from lorabank.types.query import PatternFilter
 from lorabank.types.skill import Skill
@@ -164,6 +164,13 @@ class FaissStore:
         found = await self._erase(lambda tx: tx.delete(namespace, where))
         self._maintenance.wake()
         return found
+
+    async def refuse(self, namespace: str, user_key: str, until: float) -> None:
+        """See `Refusal.refuse`."""
+        check_text(namespace, "namespace")
+        check_text(user_key, "user_key")
+        check_number(until, "until", low=0.0)
+        await self._write(lambda tx: tx.refuse(namespace, user_key, float(until)))
 
     async def put_skill(self, skill: Skill) -> None:
         """See `PatternStore.put_skill`."""

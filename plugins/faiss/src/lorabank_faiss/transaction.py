@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
@@ -63,7 +64,8 @@ class Transaction:
         self._keep_dim(batch.dim)
         for name, records in batch.records.items():
             namespace = self._namespace(name)
-            changed, replaced = self._unlike_stored(namespace, records)
+            welcome = self._not_refused(namespace, records)
+            changed, replaced = self._unlike_stored(namespace, welcome)
             self._remove(namespace, replaced)
             self._insert(namespace, changed)
 
@@ -81,6 +83,14 @@ class Transaction:
         ).rowcount
         self._bury(namespace, sequence)
         return found
+
+    def refuse(self, name: str, user_key: str, until: float) -> None:
+        """See `Refusal.refuse`."""
+        self._execute(
+            "INSERT INTO refused(namespace, user_key, until) VALUES (?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
+            (self._namespace(name), user_key, until),
+        )
 
     def put_skill(self, skill: Skill, record: bytes) -> None:
         """Store a skill, encoded as ``record``; same id: replaced."""
@@ -133,6 +143,20 @@ class Transaction:
             "UPDATE bank SET sequence = sequence + ? RETURNING sequence", (count,)
         ).fetchone()
         return int(last) - count + 1
+
+    def _not_refused(self, namespace: int, records: Sequence[Record]) -> Sequence[Record]:
+        """Those that were not made before their user was forgotten."""
+        some = "SELECT 1 FROM refused WHERE namespace = ? LIMIT 1"
+        if self._execute(some, (namespace,)).fetchone() is None:
+            return records
+        users = {record.user_key for record in records}
+        until = {user: self._refused_until(namespace, user) for user in unhurried(users)}
+        return [record for record in records if record.created_at > until[record.user_key]]
+
+    def _refused_until(self, namespace: int, user_key: str) -> float:
+        statement = "SELECT until FROM refused WHERE namespace = ? AND user_key = ?"
+        found = self._execute(statement, (namespace, user_key)).fetchone()
+        return -math.inf if found is None else float(found[0])
 
     def _unlike_stored(
         self, namespace: int, records: Sequence[Record]

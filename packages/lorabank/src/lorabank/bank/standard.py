@@ -17,6 +17,7 @@ from lorabank.protocols import (
     Embedder,
     JointSearch,
     PatternStore,
+    Refusal,
     StoreStats,
     TrialSearch,
     Wanted,
@@ -25,7 +26,7 @@ from lorabank.skills import Episodes, EpisodeWriter, consolidate, inherit_priors
 from lorabank.strategy import EVIDENCE_LIMIT, evidence_filter, learn
 from lorabank.turns import in_worker
 from lorabank.types.arrays import FloatArray, as_matrix
-from lorabank.types.checks import check_text
+from lorabank.types.checks import check_number, check_text
 from lorabank.types.pattern import Match, Pattern
 from lorabank.types.query import PatternFilter, Query
 from lorabank.types.skill import Consolidation, ConsolidationCriteria, Skill
@@ -199,6 +200,17 @@ class StandardBank:
             return await self._store.delete(namespace, PatternFilter(user_key=user_key))
         finally:
             self._generation += 1
+
+    async def refuse(self, namespace: str, user_key: str, until: float) -> None:
+        """See `Refusal.refuse`. Nothing happens if the store has none.
+
+        Raises: InvalidInputError: an empty key, or no time.
+        """
+        check_text(namespace, "namespace")
+        check_text(user_key, "user_key")
+        check_number(until, "until", low=0.0)
+        if isinstance(self._store, Refusal):
+            await self._store.refuse(namespace, user_key, until)
 
     async def stats(self, namespace: str) -> StoreStats:
         """See `ReasoningBank.stats`."""

@@ -12,7 +12,7 @@ from lorabank.background import background
 from lorabank.clock import Clock
 from lorabank.engine import LoRAPersonalizationEngine, UpdateResult
 from lorabank.personalizer.courier import StoreQueue
-from lorabank.stores import AdapterStore, Change, Experience, StoreCounts
+from lorabank.stores import AdapterStore, Change, Duty, Experience, StoreCounts
 from lorabank.types.feedback import Feedback
 from lorabank.types.identifiers import user_key
 from lorabank.types.pattern import Pattern
@@ -92,8 +92,8 @@ class Keeper:
     def _key(self, adapter: Adapter) -> str:
         return user_key(adapter.user_id, self.engine.config.user_key_secret)
 
-    async def _forget_again(self, key: str) -> None:
-        raise AssertionError(f"nobody was forgotten in this store, {key} neither")
+    async def _forget_again(self, duty: Duty) -> None:
+        raise AssertionError(f"nobody was forgotten in this store, {duty.key} neither")
 
 
 @asynccontextmanager

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from lorabank.engine import LoRAPersonalizationEngine
-from lorabank.stores import AdapterStore
+from lorabank.protocols import Refusal
+from lorabank.stores import AdapterStore, Duty
 from lorabank.types.query import PatternFilter, Query
 from lorabank.waiting import within
 
@@ -31,12 +32,18 @@ class BankPart:
         self._store = store
         self._rebuild = rebuild
 
-    async def forget(self, user_id: str | None, key: str) -> tuple[int | None, tuple[str, ...]]:
+    async def forget(
+        self, user_id: str | None, key: str, since: float | None
+    ) -> tuple[int | None, tuple[str, ...]]:
         """Remove a user's patterns and the skills that the user is in.
+
+        First the bank is told, if it can, to refuse what the user did before: somebody may be just
+        delivering it, and come to the end of that at any time.
 
         Args:
             user_id: None if nobody knows it any more; then the engine's cache is left alone.
             key: the user's.
+            since: when the user was forgotten, unix seconds; None if that is not known.
 
         Returns how many patterns went and which skills; (None, ()) without a bank.
 
@@ -53,6 +60,8 @@ class BankPart:
         if mine:
             # Before they go: whoever dies now leaves a note that they are to be made again.
             await self._store.owe("rebuild", "")
+        if since is not None and isinstance(bank, Refusal):
+            await within(deadline, "refuse", bank.refuse, namespace, key, since)
         if user_id is None:
             count = await within(deadline, "forget", bank.forget, namespace, key)
         else:
@@ -61,9 +70,9 @@ class BankPart:
             self._rebuild()
         return count, mine
 
-    async def forget_again(self, key: str) -> None:
+    async def forget_again(self, duty: Duty) -> None:
         """After a forgetting that was cut off, or that a delivery crossed."""
-        await self.forget(None, key)
+        await self.forget(None, duty.key, duty.since)
 
     async def is_gone(self, key: str) -> bool:
         """Whether a search among this user's patterns finds none, and no skill names the user."""

@@ -17,7 +17,7 @@ from lorabank.types.pattern import Pattern
 # Not the last word on what is asked of a bank.
 PASSED_ON = (*PASSING, BankClosedError, StoreError)
 
-ForgetAgain = Callable[[str], Awaitable[object]]
+ForgetAgain = Callable[[Duty], Awaitable[object]]
 
 log = get_logger(__name__)
 
@@ -124,7 +124,7 @@ class StoreQueue:
     async def _forget(self, duties: Iterable[Duty]) -> None:
         for duty in duties:
             try:
-                await self._forget_again(duty.key)
+                await self._forget_again(duty)
             except PASSED_ON:
                 raise
             except Exception:  # it won't, or can't for a fault of its own: that holds nobody back

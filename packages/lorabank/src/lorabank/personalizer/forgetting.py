@@ -66,8 +66,9 @@ class Forgetter:
 
     async def _forget(self, user_id: str) -> ForgetReceipt:
         key = user_key(user_id, self._config.user_key_secret)
+        now = self._clock.wall()
         try:
-            removed = await self._store.forget(user_id, key, self._clock.wall())
+            removed = await self._store.forget(user_id, key, now)
             # As owed now: if somebody delivers the user's episodes meanwhile, it is owed anew.
             owed = await self._store.duties("forget", math.inf, key)
         finally:
@@ -75,7 +76,7 @@ class Forgetter:
             self._adapters.drop(user_id)
             self._queue.notify()
         async with self._no_delivery():
-            patterns, skills = await self._bank.forget(user_id, key)
+            patterns, skills = await self._bank.forget(user_id, key, now)
             if removed.populations:
                 self._rebuild()
             remaining = await self._store.remains(user_id, key)

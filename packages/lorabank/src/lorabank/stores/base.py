@@ -88,11 +88,14 @@ class Duty:
         kind: "forget" the user whose key it is, or "rebuild" the skills that lost a user.
         key: the user's, or "".
         number: another one each time that it is owed anew.
+        since: unix seconds at which the user was forgotten, from stores that processes share; it
+            is what the bank is told to refuse the user's earlier episodes by.
     """
 
     kind: DutyKind
     key: str
     number: int
+    since: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

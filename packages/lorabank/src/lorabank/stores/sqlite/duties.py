@@ -34,11 +34,13 @@ def write_owed(
 def read_duties(db: sqlite3.Connection, kind: DutyKind, now: float, key: str | None) -> list[Duty]:
     """See `AdapterStore.duties`."""
     rows = db.execute(
-        "SELECT key, number FROM duties WHERE kind = :kind AND due <= :now "
-        "AND (:key IS NULL OR key = :key) ORDER BY number LIMIT :most",
+        "SELECT key, number, since FROM duties "
+        "LEFT JOIN forgotten ON kind = 'forget' AND user_key = key "
+        "WHERE kind = :kind AND due <= :now AND (:key IS NULL OR key = :key) "
+        "ORDER BY number LIMIT :most",
         {"kind": kind, "now": now, "key": key, "most": MOST},
     )
-    return [Duty(kind, found, number) for found, number in rows]
+    return [Duty(kind, found, number, since) for found, number, since in rows]
 
 
 def write_discharged(db: sqlite3.Connection, duty: Duty) -> None:
