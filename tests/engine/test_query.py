@@ -227,3 +227,32 @@ async def test_no_bank_fails_or_delays_an_update(method: str, act: Act) -> None:
                 adapter, _ = await run_updates(engine, adapter, 1)
             assert real_time.perf_counter() - began < BEYOND
         assert adapter.version == 4
+
+
+@pytest.mark.parametrize("budget", [0.02, 0.1])
+async def test_the_wait_for_a_hanging_bank_ends_within_the_budget(budget: float) -> None:
+    bank = ScriptedBank()
+    config = make_config(query=QueryConfig(budget=budget, deadline=30.0, refresh_every=1))
+    async with Engine(config, bank) as engine:
+        bank.script["retrieve_patterns"] = hanging
+        adapter = await engine.create_adapter("u")
+        # A busy machine may wake the loop late, now and then. No timer is ever early: with the
+        # whole budget as its wait, an update would always be over.
+        for _ in range(50):
+            began = real_time.perf_counter()
+            adapter, [report] = await run_updates(engine, adapter, 1)
+            whole = real_time.perf_counter() - began
+            assert report.cache == "timeout"
+            assert 0.8 * budget < report.seconds.wait <= report.seconds.query <= whole
+            if whole <= budget:
+                break
+        else:
+            pytest.fail("no update of fifty ended within its budget")
+
+
+async def test_an_answer_from_the_cache_is_not_waited_for() -> None:
+    async with Engine(make_config(query=PATIENT), ScriptedBank()) as engine:
+        _, [first, second] = await run_updates(engine, await engine.create_adapter("u"), 2)
+        assert (first.cache, second.cache) == ("miss", "hit")
+        assert 0 < second.seconds.wait < second.seconds.query
+        assert 0 < first.seconds.wait < first.seconds.query

@@ -182,7 +182,9 @@ class QueryConfig:
 
     Attributes:
         k: patterns to retrieve.
-        budget: how long an update waits for an answer before it goes on with defaults.
+        budget: how long an update waits for an answer before it goes on with defaults. The wait
+            ends a tenth of it earlier (10 ms at most), since the event loop may be late, and the
+            update itself takes some time.
         deadline: how long the query itself may run.
         refresh_every: a user's updates that share one answer.
         cache_ttl: how long an answer is kept.
@@ -215,7 +217,8 @@ class OutboxConfig:
 
     Attributes:
         capacity: episodes that may wait; beyond it updates wait up to ``budget``.
-        budget: how long an update waits for room before its episode is rejected.
+        budget: how long an update waits for room before its episode is rejected; the wait ends
+            a little earlier, as in `QueryConfig`.
         batch: episodes per delivery.
         deadline: of one delivery.
         backoff, backoff_max: pause after a failed delivery, doubled each time.

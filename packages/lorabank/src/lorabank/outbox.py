@@ -14,6 +14,7 @@ from lorabank.config import OutboxConfig
 from lorabank.delivery import Delivery
 from lorabank.logs import get_logger
 from lorabank.types.pattern import Pattern
+from lorabank.waiting import patience
 
 log = get_logger(__name__)
 
@@ -142,7 +143,7 @@ class Outbox:
 
     async def offer(self, pattern: Pattern) -> bool:
         """Queue an episode, waiting for room up to the budget; False if it was rejected."""
-        with anyio.move_on_after(self._config.budget):
+        with anyio.move_on_after(patience(self._config.budget)):
             while self._full and not self._closed:
                 await self._queue.change()
         return self.offer_now(pattern)

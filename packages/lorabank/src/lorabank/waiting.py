@@ -13,6 +13,14 @@ from lorabank.errors import BankUnavailableError
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+# What is kept of a budget, in seconds at most: the event loop wakes nobody before its timer, and
+# often some milliseconds later, and who waited has work of its own to do then.
+_KEPT, _KEPT_AT_MOST = 0.1, 0.01
+
+
+def patience(budget: float) -> float:
+    """Seconds to wait where the whole of it, the late end of the wait too, has so many seconds."""
+    return budget - min(_KEPT * budget, _KEPT_AT_MOST)
 
 
 async def within(

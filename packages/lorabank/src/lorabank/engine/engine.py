@@ -52,7 +52,7 @@ from lorabank.types.items import ItemPool
 from lorabank.types.pattern import Match
 from lorabank.types.query import PatternFilter, Query
 from lorabank.types.skill import ConsolidationCriteria, Prior, Skill
-from lorabank.waiting import apart, within
+from lorabank.waiting import apart, patience, within
 
 log = get_logger(__name__)
 NO_DELIVERIES = DeliveryReport(0, (), 0, 0, ())
@@ -482,7 +482,7 @@ class LoRAPersonalizationEngine:
             return []
         skills: list[Skill] = []
         try:
-            with anyio.move_on_after(self.config.query.budget) as scope:
+            with anyio.move_on_after(patience(self.config.query.budget)) as scope:
                 skills = await apart("skills", connection.bank.skills, self.config.namespace)
             fitting = fitting_skills(skills, self.config.space, self.config.objective, context)
             found = [skill for skill in fitting if isinstance(skill.prior, Prior)]

@@ -28,7 +28,7 @@ from lorabank.types.flat import Flat, flat, from_flat
 from lorabank.types.pattern import Match, Pattern
 from lorabank.types.query import Query
 from lorabank.types.strategy import NO_TRIALS, ArmEffect, Strategy, TrialSummary
-from lorabank.waiting import undisturbed
+from lorabank.waiting import patience, undisturbed
 
 if TYPE_CHECKING:
     from lorabank.adaptation.step import Decision
@@ -149,7 +149,7 @@ class Inquiry:
                 return Advice("degraded")
             flight = self._flights[key] = _Flight()
             self._tasks.start_soon(self._fly, key, query, flight)
-        with anyio.move_on_after(self._config.budget):
+        with anyio.move_on_after(patience(self._config.budget)):
             await flight.done.wait()
         return flight.advice
 

@@ -110,12 +110,16 @@ class KeptHintUse(HintUse):
 
 @dataclass(frozen=True, slots=True)
 class PhaseSeconds:
-    """Wall time of each phase of an update, in seconds."""
+    """Wall time of each phase of an update, in seconds.
+
+    ``wait`` is the part of ``query`` that it waited for the bank (or looked into the cache).
+    """
 
     query: float
     gradients: float
     apply: float
     store: float
+    wait: float = 0.0
 
     @property
     def total(self) -> float:

@@ -99,7 +99,9 @@ class Updater:
         else:
             batch, mixing = await self._in_thread(prepare_with_experts, *preparing)
         bank = state_of(connection)
+        asked = self._timer()
         advice = await self._ask(adapter, feedback, connection)
+        answered = self._timer()
         decision, hints = decide(self._config, key, advice)
         queried = self._timer()
         computing = (adapter, batch, decision, self._config, rng, self._timer, mixing)
@@ -139,6 +141,7 @@ class Updater:
                 gradients=result.seconds_gradients,
                 apply=result.seconds_apply,
                 store=self._timer() - computed,
+                wait=answered - asked,
             ),
             drift=result.drift,
             anchor_moved=result.anchor_moved,
