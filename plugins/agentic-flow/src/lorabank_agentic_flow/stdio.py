@@ -98,7 +98,8 @@ class StdioTransport:
                 group.cancel_scope.cancel()
 
     async def _start(self) -> Process:
-        command = [sys.executable, "-I", str(_SUPERVISOR), str(self.database), self.node]
+        files = [str(self.database), str(self.journal)]
+        command = [sys.executable, "-I", str(_SUPERVISOR), *files, self.node]
         try:
             return await anyio.open_process(
                 [*command, str(self.server)],

@@ -5,7 +5,7 @@ behind. This little process stands between: it passes input on, and when that en
 reason, it stops the server and waits until it has saved. The server writes to the client's pipes
 itself. Standard library only: it is started by path, in isolated mode.
 
-Usage: supervisor.py DATABASE COMMAND [ARGUMENT ...]
+Usage: supervisor.py DATABASE JOURNAL COMMAND [ARGUMENT ...]
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main(arguments: list[str]) -> int:
     """Run the server until our input ends or it exits; its exit code."""
-    database, command = Path(arguments[0]), arguments[1:]
+    database, journal, command = Path(arguments[0]), Path(arguments[1]), arguments[2:]
     lock = own(database)
     if lock is None:
         sys.stderr.write(f"another process runs a server on {database}\n")
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     while child.poll() is None and not stopping.wait(0.05):
         pass
     code = stop(child)
-    drop_saved_journal(database)
+    drop_saved_journal(journal, database)
     lock.close()
     return code
 
@@ -91,9 +91,8 @@ def drop_stale_lock(database: Path) -> None:
             path.unlink()
 
 
-def drop_saved_journal(database: Path) -> None:
+def drop_saved_journal(journal: Path, database: Path) -> None:
     """Remove the client's journal if the server has saved since it was last written."""
-    journal = Path(f"{database}.lorabank-journal")
     with contextlib.suppress(FileNotFoundError):
         if journal.stat().st_mtime_ns < database.stat().st_mtime_ns:
             journal.unlink()
