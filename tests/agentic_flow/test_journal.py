@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.agentic_flow.samples import pattern
 def stored(number: int, at: float) -> tuple[Key, Entry]:
     """A version of the pattern of this number."""
     record = Record(f"{number:016x}-00000000", pattern(number))
-    return record.key, Stored(record, as_episode(record), at)
+    return record.key, Stored(record.revision, at, as_episode(record))
 
 
 def removed(number: int, at: float) -> tuple[Key, Entry]:
@@ -29,10 +30,7 @@ def removed(number: int, at: float) -> tuple[Key, Entry]:
 
 def told(entries: list[tuple[Key, Entry]]) -> list[tuple[Key, str, float]]:
     """What can be compared."""
-    return [
-        (key, e.revision if isinstance(e, Removed) else e.record.revision, e.at)
-        for key, e in entries
-    ]
+    return [(key, entry.revision, entry.at) for key, entry in entries]
 
 
 def test_what_was_written_is_read_in_order(tmp_path: Path) -> None:
@@ -83,9 +81,23 @@ def test_only_what_is_new_is_written_and_a_version_stored_again_counts_as_new() 
     assert journal.fresh() == []
     key, entry = stored(3, 3.0)
     assert isinstance(entry, Stored)
-    journal.stored(entry.record, entry.episode, entry.at)
+    journal.stored(key, entry)
     assert told(journal.fresh()) == told([(key, entry)])
     journal.postpone([stored(1, 0.0)[0]], float("inf"))
     journal.release(10.0)
     assert told(journal.entries()) == told([stored(1, float("inf"))])
     assert told(journal.fresh()) == told([stored(1, float("inf"))])
+
+
+def test_what_is_kept_is_nothing_that_the_collector_walks() -> None:
+    journal = Journal(1 << 24)
+    gc.collect()
+    before = len(gc.get_objects())
+    for number in range(1000):
+        key, entry = stored(number, 1.0) if number % 2 else removed(number, 1.0)
+        journal.recovered([(key, entry)])
+    del key, entry
+    gc.collect()
+    assert len(journal) == 1000
+    assert len(gc.get_objects()) - before < 100
+    assert told(journal.entries()[:2]) == told([removed(0, 1.0), stored(1, 1.0)])

@@ -12,7 +12,14 @@ from typing import Any
 import anyio
 import pytest
 
-from lorabank import EngineConfig, Feedback, LoRAPersonalizationEngine, OutboxConfig
+from lorabank import (
+    EngineConfig,
+    Feedback,
+    LoRAPersonalizationEngine,
+    OutboxConfig,
+    QueryConfig,
+    StandardBank,
+)
 from lorabank.errors import BankRejectedError, BankUnavailableError
 from lorabank_agentic_flow import open_store
 from lorabank_agentic_flow.opening import run_store
@@ -109,18 +116,25 @@ async def test_an_engine_goes_on_though_its_bank_never_answers(
     fake: StdioTransport, behave: Behave
 ) -> None:
     # A call may take ten times as long as all of this may.
-    url = f"agentic-flow+stdio://{fake.database}?server={fake.server}&node={fake.node}"
-    url += f"&timeout={10 * LIMIT}&cache_mb=0"
-    config = EngineConfig(space=SPACE, outbox=OutboxConfig(drain=0.1, deadline=10.0 * LIMIT))
+    outbox = OutboxConfig(drain=0.1, deadline=10.0 * LIMIT)
+    query = QueryConfig(refresh_every=1, deadline=10.0 * LIMIT)
+    config = EngineConfig(space=SPACE, query=query, outbox=outbox)
     with anyio.fail_after(LIMIT):
-        async with LoRAPersonalizationEngine(config, bank=url) as engine:
-            hang = {"hang": True}
-            behave(reflexion_store=hang, reflexion_store_batch=hang, db_stats=hang)
-            adapter = await engine.create_adapter("ada")
-            for number in range(12):
-                feedback = Feedback(MAKE.axis(number), MAKE.axis(number + 1))
-                adapter = (await engine.update_adapter(adapter, feedback)).adapter
+        async with run_store(fake, Settings(timeout=10.0 * LIMIT)) as store:
+            await store.put_many([pattern(1)])
+            async with LoRAPersonalizationEngine(config, bank=StandardBank(store)) as engine:
+                hang = {"hang": True}
+                behave(reflexion_store=hang, reflexion_store_batch=hang, db_stats=hang)
+                store._mirror.forget()  # so that whoever reads has to ask
+                adapter = await engine.create_adapter("ada")
+                waits: list[float] = []
+                for number in range(12):
+                    feedback = Feedback(MAKE.axis(number), MAKE.axis(number + 1))
+                    adapter, report = await engine.update_adapter(adapter, feedback)
+                    assert report.cache == "timeout"
+                    waits.append(report.seconds.wait)
             assert adapter.version == 12
+            assert min(waits) <= query.budget  # a busy machine may wake some of them late
 
 
 async def test_an_engine_fills_a_real_remote(stdio_url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from lorabank.errors import BankError, BankRejectedError, BankUnavailableError
 from lorabank_agentic_flow import replies
-from lorabank_agentic_flow.listing import Listed, Listing, read_listing
+from lorabank_agentic_flow.listing import Listing, read_listing
 from lorabank_agentic_flow.replies import Counts, Reply
 
 RECORDED: dict[str, str] = json.loads(
@@ -57,12 +58,13 @@ def test_recorded_writes() -> None:
 def test_recorded_listings() -> None:
     assert read_listing([RECORDED["empty listing"]]) == Listing(0, (), ())
     listing = read_listing([RECORDED["listing"]])
-    assert [listed.row for listed in listing.certain] == [1, 4, 5, 3, 2]
-    assert listing.certain[3] == Listed(3, "Ärger 🎬 \u2028 \u200b", 7.5)
-    assert "spoofed" in listing.certain[4].task
+    assert [row for row, _, _ in listing.certain] == [1, 4, 5, 3, 2]
+    assert listing.certain[3] == (3, "Ärger 🎬 \u2028 \u200b", 7.5)
+    assert "spoofed" in listing.certain[4][1]
     assert listing.doubtful == ()
     assert len(read_listing([RECORDED["listing of one"]]).certain) == 1
-    assert {e.row for e in read_listing([RECORDED["listing of successes"]]).certain} == {1, 3, 4, 5}
+    successes = read_listing([RECORDED["listing of successes"]]).certain
+    assert {row for row, _, _ in successes} == {1, 3, 4, 5}
 
 
 @pytest.mark.parametrize("name", sorted(RECORDED))
@@ -105,8 +107,8 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
 def test_no_text_can_imitate_an_entry(tasks: list[str]) -> None:
     real = {(100 + i, task) for i, task in enumerate(tasks)}
     listing = read_listing([printed(tasks)])
-    certain = {(listed.row, listed.task) for listed in listing.certain}
-    doubtful = {(listed.row, listed.task) for listed in listing.doubtful}
+    certain = {(row, task) for row, task, _ in listing.certain}
+    doubtful = {(row, task) for row, task, _ in listing.doubtful}
     assert listing.announced == len(tasks)
     assert certain <= real
     lost = real - certain - doubtful
@@ -123,4 +125,14 @@ def test_a_reply_cut_short_is_refused(tasks: list[str], data: st.DataObject) -> 
         listing = read_listing([cut])
     except BankError:
         return
-    assert [listed.task for listed in listing.certain] == tasks
+    assert [task for _, task, _ in listing.certain] == tasks
+
+
+def test_a_long_listing_is_nothing_that_the_collector_walks() -> None:
+    text = printed([f"task {number}" for number in range(1000)])
+    gc.collect()
+    before = len(gc.get_objects())
+    listing = read_listing([text])
+    gc.collect()
+    assert len(listing.certain) == 1000
+    assert len(gc.get_objects()) - before < 100

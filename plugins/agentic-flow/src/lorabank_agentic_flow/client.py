@@ -125,7 +125,7 @@ class Client:
     async def confirms(self, task: str) -> bool:
         """Whether an episode of exactly this text is there: it is then the most similar one."""
         listing = await self._retrieve(task, 1, False)
-        return any(listed.task == task for listed in listing.certain)
+        return any(text == task for _, text, _ in listing.certain)
 
     async def counts(self) -> Counts:
         """Rows of the tables, as they are now."""
@@ -160,4 +160,4 @@ class Client:
 
 
 def _rows_of(listed: Sequence[Listed], revisions: Collection[str]) -> list[int]:
-    return [episode.row for episode in unhurried(listed) if revision_of(episode.task) in revisions]
+    return [row for row, text, _ in unhurried(listed) if revision_of(text) in revisions]

@@ -46,22 +46,23 @@ async def foreign_patterns(
         return []
     contexts: FloatArray = np.zeros((len(episodes), dim or 1), np.float32)
     if embedder is not None:
-        vectors = await embedder.embed([episode.task for episode in episodes])
+        vectors = await embedder.embed([text for _, text, _ in episodes])
         contexts = as_matrix(vectors, "embedding", embedder.space.dim)
     return [
-        _pattern(episode, episode.row in successes, namespace, context)
+        _pattern(episode, episode[0] in successes, namespace, context)
         for episode, context in zip(episodes, contexts, strict=True)
     ]
 
 
 def _pattern(episode: Listed, success: bool, namespace: str, context: FloatArray) -> Pattern:
-    reward = 0.0 if math.isnan(episode.reward) else min(1.0, max(0.0, episode.reward))
+    row, task, printed = episode
+    reward = 0.0 if math.isnan(printed) else min(1.0, max(0.0, printed))
     gain = 2.0 * reward - 1.0
     return Pattern(
-        id=f"{WRITER}-{episode.row:012d}",
+        id=f"{WRITER}-{row:012d}",
         namespace=namespace,
         user_key=WRITER,
-        task=episode.task,
+        task=task,
         context=context,
         objective="mse",
         rank=1,

@@ -91,4 +91,4 @@ def _entry(fields: Any) -> tuple[Key, Entry] | None:
         return Key(*map(str, fields["removed"])), Removed(str(fields["revision"]), at)
     episode = Episode(**fields["episode"])
     record = from_text(episode.task)
-    return None if record is None else (record.key, Stored(record, episode, at))
+    return None if record is None else (record.key, Stored(record.revision, at, episode))

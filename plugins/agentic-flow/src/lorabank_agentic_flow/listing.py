@@ -27,6 +27,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeAlias
 
 from lorabank.errors import BankUnavailableError
 from lorabank.turns import unhurried
@@ -47,13 +48,9 @@ _LINE_ENTRY = re.compile(
 _TOOL = "reflexion_retrieve"
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """An episode as printed: its row, its whole text, and its reward rounded to two decimals."""
-
-    row: int
-    task: str
-    reward: float
+# An episode as printed: its row, its whole text, and its reward rounded to two decimals. A plain
+# tuple, as there are thousands for a while: Python's collector of cycles does not walk those.
+Listed: TypeAlias = tuple[int, str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,4 +181,4 @@ def _listed(found: re.Match[str]) -> Listed:
         reward = float(found["reward"])
     except ValueError:
         reward = float("nan")
-    return Listed(int(found["row"]), found["task"], reward)
+    return int(found["row"]), found["task"], reward

@@ -56,7 +56,7 @@ class _Content:
         """Decode episodes. For a thread of its own."""
         block: list[Record] = []
         for episode in unhurried(episodes):
-            record = from_text(episode.task)
+            record = from_text(episode[1])
             if record is None:
                 self.foreign.append(episode)
                 continue
@@ -97,9 +97,7 @@ async def _listing(client: Client) -> tuple[Counts, Listing]:
 
 async def _confirmed(client: Client, doubtful: Sequence[Listed]) -> list[Listed]:
     """Ask for each doubtful text alone: what is really an episode is then found word for word."""
-    confirmed = [
-        episode for episode in doubtful[:_CONFIRMED] if await client.confirms(episode.task)
-    ]
+    confirmed = [episode for episode in doubtful[:_CONFIRMED] if await client.confirms(episode[1])]
     _log.warning(
         "an episode's text imitates others: what can't be confirmed is left out",
         in_doubt=len(doubtful),
@@ -117,7 +115,7 @@ async def _add_foreign(
     embedder: Embedder | None,
 ) -> None:
     listing = await client.episodes(counts.episodes + HEADROOM, successes=True)
-    successes = {episode.row for episode in listing.certain}
+    successes = {row for row, _, _ in listing.certain}
     if embedder is not None and view.space is not None and embedder.space != view.space:
         _log.warning("the embedder is of another space", bank=str(view.space))
         embedder = None

@@ -11,7 +11,9 @@ import anyio.lowlevel
 
 from lorabank.errors import BankError
 from lorabank.logs import get_logger
+from lorabank.turns import unhurried
 from lorabank_agentic_flow.client import Client, Episode
+from lorabank_agentic_flow.envelope import from_text
 from lorabank_agentic_flow.journal import Journal, Stored
 from lorabank_agentic_flow.keeping import Keeping
 from lorabank_agentic_flow.mirror import Mirror
@@ -52,7 +54,7 @@ class Writer:
                 await anyio.lowlevel.checkpoint()
             now = time.time()
             for record, episode in zip(records, episodes, strict=True):
-                self._journal.stored(record, episode, now)
+                self._journal.stored(record.key, Stored(record.revision, now, episode))
             await self._keeping.save()
             await self.sweep(self._client)
         finally:
@@ -90,18 +92,17 @@ class Writer:
         snapshot = await self._mirror.reload(client)
         self._outdated.update(snapshot.outdated)
         lost: list[Episode] = []
-        records: list[Record] = []
         returned: list[tuple[Key, str]] = []
         for key, entry in self._journal.entries():
             held = snapshot.view.revision(key)
             if isinstance(entry, Stored):
-                if held is None or held < entry.record.revision:
+                if held is None or held < entry.revision:
                     lost.append(entry.episode)
-                    records.append(entry.record)
             elif held is not None and held <= entry.revision:
                 returned.append((key, held))
         if lost or returned:
             _log.warning("the server lost writes", stored_again=len(lost), removed=len(returned))
+        records = await in_thread(_records_of, lost)
         again = [record.key for record in records] + [key for key, _ in returned]
         self._journal.postpone(again, math.inf)
         await self._send(client, lost)
@@ -142,6 +143,11 @@ class Writer:
         calls += [_call(client.store_batch, batch) for batch in batches]
         calls += [_call(client.store, episode) for episode in singles]
         await together(calls)
+
+
+def _records_of(episodes: Sequence[Episode]) -> list[Record]:
+    found = (from_text(episode.task) for episode in unhurried(episodes))
+    return [record for record in found if record is not None]
 
 
 async def together(calls: Sequence[Callable[[], Awaitable[None]]]) -> None:
