@@ -1,0 +1,160 @@
+"""How long an update waits for an agentic-flow bank that is slower than its budget.
+
+``PYTHONPATH=. uv run python bench/benchmarks/agentic_flow_budget.py SERVER [MCP_PROXY]`` with the
+paths of ``agentdb-mcp-server.js`` and mcp-proxy (``uv run python -m
+tests.agentic_flow.real_server`` installs both and prints them). Writes a Markdown table. Times in
+milliseconds.
+
+The remote holds 5,000 episodes, and the client's view of them is dropped whenever it is there
+again. So of the updates (1,000, each of a new user) nearly all wait for a read that takes longer
+than their budget; those that did are counted. Update: the whole of `engine.update_adapter`, as the
+clock on the wall says. Wait: its part that waited for the bank (`report.seconds.wait`). Over:
+updates that took longer than the budget, and in brackets those of them in which the loop's thread
+was without a processor for as long as they were over (only Linux tells). Full: full collections of
+Python's garbage collector that fell into the updates. The control is a loop beside which nothing
+runs: a sleep for as long as an update may wait, which shows how late the machine wakes anybody.
+
+``FREEZE=1`` in the environment spares the garbage collector what was imported and stored;
+``BUDGET=20`` is another budget, in milliseconds; ``UPDATES=100`` does fewer.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
+
+import anyio
+import numpy as np
+from bench.benchmarks.agentic_flow import BATCH, DIM, SPACE, machine, pattern, waited
+from tests.agentic_flow.real_server import http_server
+
+from lorabank import EngineConfig, Feedback, LoRAPersonalizationEngine, QueryConfig, StandardBank
+from lorabank.waiting import patience
+from lorabank_agentic_flow import AgenticFlowStore, open_store
+from lorabank_agentic_flow.database import prepare_database
+
+EPISODES = 5000
+UPDATES = int(os.environ.get("UPDATES", "1000"))
+BUDGET = float(os.environ.get("BUDGET", "100"))
+FREEZE = os.environ.get("FREEZE") == "1"
+DEADLINE = 60.0  # seconds; a read that is slower would have the engine ask no more for a while
+
+
+class Update(NamedTuple):
+    """One update: milliseconds of all of it, of its wait, and without a processor."""
+
+    whole: float
+    wait: float
+    coreless: float
+
+
+class Collections:
+    """Counts full collections."""
+
+    def __init__(self) -> None:
+        self.full = 0
+        gc.callbacks.append(self._collected)
+
+    def _collected(self, phase: str, info: dict[str, int]) -> None:
+        self.full += phase == "start" and info["generation"] == 2
+
+
+async def slow_updates(bank: StandardBank, store: AgenticFlowStore) -> list[Update]:
+    """Updates while the bank reads all it holds, again and again."""
+    rows = np.random.default_rng(1).normal(size=(UPDATES + 1, DIM)).astype(np.float32)
+    query = QueryConfig(budget=BUDGET / 1000, deadline=DEADLINE)
+    config = EngineConfig(space=SPACE, seed=1, query=query)
+    found: list[Update] = []
+    async with LoRAPersonalizationEngine(config, bank=bank) as engine:
+        for number in range(UPDATES):
+            if store._mirror._view is not None:
+                store._mirror.forget()
+            adapter = await engine.create_adapter(f"user {number}")
+            feedback = Feedback(rows[number], rows[number + 1])
+            before, start = waited(), perf_counter()
+            result = await engine.update_adapter(adapter, feedback)
+            whole = 1000 * (perf_counter() - start)
+            if result.report.cache == "timeout":
+                wait = 1000 * result.report.seconds.wait
+                found.append(Update(whole, wait, waited() - before))
+    return found
+
+
+async def sleeps() -> list[Update]:
+    """What a wait costs where nothing else runs."""
+    found: list[Update] = []
+    for _ in range(UPDATES):
+        before, start = waited(), perf_counter()
+        await anyio.sleep(patience(BUDGET / 1000))
+        took = 1000 * (perf_counter() - start)
+        found.append(Update(took, took, waited() - before))
+    return found
+
+
+async def filled(store: AgenticFlowStore) -> StandardBank:
+    """A bank with episodes."""
+    bank = StandardBank(store)
+    await bank.bind(SPACE)
+    rows = np.random.default_rng(0).normal(size=(EPISODES, DIM)).astype(np.float32)
+    for start in range(0, EPISODES, BATCH):
+        stop = start + BATCH
+        await bank.store_patterns([pattern(i, rows[i]) for i in range(start, stop)])
+    if FREEZE:
+        gc.collect()
+        gc.freeze()
+    return bank
+
+
+def row(name: str, updates: list[Update], full: int) -> None:
+    """One row of the table."""
+    cells: list[str] = []
+    for times in ([u.whole for u in updates], [u.wait for u in updates]):
+        middle, late = np.percentile(times, (50, 99)).tolist()
+        cells += [f"{middle:.1f}", f"{late:.1f}", f"{max(times):.1f}"]
+    over = [update for update in updates if update.whole > BUDGET]
+    excused = [update for update in over if update.whole - update.coreless <= BUDGET]
+    mode = "frozen" if FREEZE else "as it is"
+    numbers = " | ".join([*cells, f"{len(over)} ({len(excused)})", str(full)])
+    sys.stdout.write(f"| {name}, {mode} | {BUDGET:g} | {len(updates)} | {numbers} |\n")
+    sys.stdout.flush()
+
+
+async def measure(store: AgenticFlowStore, name: str, collections: Collections) -> None:
+    """The row of one transport."""
+    bank = await filled(store)
+    before = collections.full
+    updates = await slow_updates(bank, store)
+    row(name, updates, collections.full - before)
+
+
+async def main(server: Path, proxy: bool) -> None:
+    """The whole table."""
+    sys.stdout.write(
+        "| transport | budget | updates | update median | p99 | worst "
+        "| wait median | p99 | worst | over | full |\n"
+    )
+    sys.stdout.write("|" + "---|" * 11 + "\n")
+    collections = Collections()
+    row("control", await sleeps(), collections.full)
+    with tempfile.TemporaryDirectory() as place:
+        url = f"agentic-flow+stdio://{place}/a.db?server={server}&timeout=60"
+        async with open_store(url) as store:
+            await measure(store, "stdio", collections)
+        if not proxy:
+            return
+        database = Path(place, "b.db")
+        prepare_database(database, server)
+        with http_server(database) as address:
+            url = f"agentic-flow+http://{address}/mcp?timeout=60"
+            async with open_store(url) as store:
+                await measure(store, "HTTP", collections)
+
+
+if __name__ == "__main__":
+    anyio.run(main, Path(sys.argv[1]), len(sys.argv) > 2)
+    sys.stdout.write(f"\n{machine()}\n")
