@@ -9,7 +9,9 @@ that the event loop stood still in such a read, less what it stands still beside
 computes (best of three). Update: the longest `engine.update_adapter` while the view is cold, whose
 budget for the bank is 100 (median and worst of three reads; every update is of a new user, so
 that each one asks), less what the loop's thread waited for a processor, if the system tells.
-Warm: median and 99th percentile of 200 retrieves with other queries each.
+Warm: median and 99th percentile of 200 retrieves with other queries each. Store one: an episode
+that is there is replaced (median of 20). Journal: the part of that which lorabank keeps what the
+server may not have saved yet, on the disk where the server is its own.
 ``SIZES=5000`` in the environment measures that size alone; ``FREEZE=1`` spares the garbage
 collector what was imported.
 """
@@ -23,7 +25,8 @@ import statistics
 import sys
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -103,6 +106,22 @@ async def cold_updates(
     return found
 
 
+@contextmanager
+def keeping_timed(store: AgenticFlowStore) -> Iterator[list[float]]:
+    """Milliseconds that the journal took, write by write."""
+    found: list[float] = []
+    keeping, save = store._keeping, store._keeping.save
+
+    async def timed_save() -> None:
+        found.append(await timed(save))
+
+    keeping.save = timed_save
+    try:
+        yield found
+    finally:
+        keeping.save = save
+
+
 async def measure(store: AgenticFlowStore, name: str) -> None:
     """Rows of the table for one transport."""
     bank = StandardBank(store)
@@ -127,9 +146,10 @@ async def measure(store: AgenticFlowStore, name: str) -> None:
         for number in range(WARM):
             query = Query(context=rows[number % size], k=K)
             warms.append(await timed(lambda query=query: bank.retrieve_patterns(query)))
-        single = statistics.median(
-            [await timed(lambda i=i: bank.store_pattern(pattern(i, rows[i]))) for i in range(20)]
-        )
+        with keeping_timed(store) as kept:
+            singles = [
+                await timed(lambda i=i: bank.store_pattern(pattern(i, rows[i]))) for i in range(20)
+            ]
         warms.sort()
         cells = [
             statistics.median(colds),
@@ -138,7 +158,8 @@ async def measure(store: AgenticFlowStore, name: str) -> None:
             max(updates),
             warms[WARM // 2],
             warms[int(0.99 * WARM)],
-            single,
+            statistics.median(singles),
+            statistics.median(kept),
         ]
         numbers = " | ".join(f"{cell:.2f}" for cell in cells)
         sys.stdout.write(f"| {name} | {size} | {numbers} |\n")
@@ -148,9 +169,9 @@ async def main(server: Path, proxy: bool) -> None:
     """The whole table."""
     sys.stdout.write(
         "| transport | episodes | cold | pause | update median | update worst "
-        "| warm median | warm p99 | store one |\n"
+        "| warm median | warm p99 | store one | journal |\n"
     )
-    sys.stdout.write("|---|---|---|---|---|---|---|---|---|\n")
+    sys.stdout.write("|" + "---|" * 10 + "\n")
     with tempfile.TemporaryDirectory() as place:
         url = f"agentic-flow+stdio://{place}/a.db?server={server}&timeout=60"
         async with open_store(url) as store:

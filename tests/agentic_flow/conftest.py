@@ -55,6 +55,6 @@ def _or_skip(find: Callable[[], Path]) -> Path:
 
 
 def _give_up(reason: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
+    if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
