@@ -10,9 +10,15 @@ again. So of the updates (1,000, each of a new user) nearly all wait for a read 
 than their budget; those that did are counted. Update: the whole of `engine.update_adapter`, as the
 clock on the wall says. Wait: its part that waited for the bank (`report.seconds.wait`). Over:
 updates that took longer than the budget, and in brackets those of them in which the loop's thread
-was without a processor for as long as they were over (only Linux tells). Full: full collections of
-Python's garbage collector that fell into the updates. The control is a loop beside which nothing
-runs: a sleep for as long as an update may wait, which shows how late the machine wakes anybody.
+was without a processor for as long as they were over (only Linux tells). Full: the longest full
+collection of Python's garbage collector that fell into the updates, and how many there were. The
+control is a loop beside which nothing runs: a sleep for as long as an update may wait, which shows
+how late the machine wakes anybody.
+
+Held: for how long this process itself kept the event loop from its turn (`lorabank_bench.beats`),
+looked at every millisecond during a tenth as many more updates: 99th percentile of the looks, and
+the worst. As long as that is less than what an update leaves of its budget (a quarter, at most 10),
+only the machine makes it late.
 
 Below the table: how many objects the collector walks, and what that takes, with what is imported
 alone and with 5,000 episodes just stored (sql.js has not saved them yet) and read.
@@ -47,6 +53,7 @@ from lorabank import (
 from lorabank.waiting import patience
 from lorabank_agentic_flow import AgenticFlowStore, open_store
 from lorabank_agentic_flow.database import prepare_database
+from lorabank_bench.beats import Beat, Pauses, Watch, beating, pauses
 
 EPISODES = 5000
 UPDATES = int(os.environ.get("UPDATES", "1000"))
@@ -63,25 +70,14 @@ class Update(NamedTuple):
     coreless: float
 
 
-class Collections:
-    """Counts full collections."""
-
-    def __init__(self) -> None:
-        self.full = 0
-        gc.callbacks.append(self._collected)
-
-    def _collected(self, phase: str, info: dict[str, int]) -> None:
-        self.full += phase == "start" and info["generation"] == 2
-
-
-async def slow_updates(bank: StandardBank, store: AgenticFlowStore) -> list[Update]:
+async def slow_updates(bank: StandardBank, store: AgenticFlowStore, count: int) -> list[Update]:
     """Updates while the bank reads all it holds, again and again."""
-    rows = np.random.default_rng(1).normal(size=(UPDATES + 1, DIM)).astype(np.float32)
+    rows = np.random.default_rng(1).normal(size=(count + 1, DIM)).astype(np.float32)
     query = QueryConfig(budget=BUDGET / 1000, deadline=DEADLINE)
     config = EngineConfig(space=SPACE, seed=1, query=query)
     found: list[Update] = []
     async with LoRAPersonalizationEngine(config, bank=bank) as engine:
-        for number in range(UPDATES):
+        for number in range(count):
             if store._mirror._view is not None:
                 store._mirror.forget()
             adapter = await engine.create_adapter(f"user {number}")
@@ -95,10 +91,10 @@ async def slow_updates(bank: StandardBank, store: AgenticFlowStore) -> list[Upda
     return found
 
 
-async def sleeps() -> list[Update]:
+async def sleeps(count: int) -> list[Update]:
     """What a wait costs where nothing else runs."""
     found: list[Update] = []
-    for _ in range(UPDATES):
+    for _ in range(count):
         before, start = waited(), perf_counter()
         await anyio.sleep(patience(BUDGET / 1000))
         took = 1000 * (perf_counter() - start)
@@ -128,7 +124,7 @@ async def filled(store: AgenticFlowStore) -> StandardBank:
     return bank
 
 
-def row(name: str, updates: list[Update], full: int) -> None:
+def row(name: str, updates: list[Update], collections: Pauses, beats: list[Beat]) -> None:
     """One row of the table."""
     cells: list[str] = []
     for times in ([u.whole for u in updates], [u.wait for u in updates]):
@@ -137,20 +133,34 @@ def row(name: str, updates: list[Update], full: int) -> None:
     over = [update for update in updates if update.whole > BUDGET]
     excused = [update for update in over if update.whole - update.coreless <= BUDGET]
     mode = "frozen" if FREEZE else "as it is"
-    numbers = " | ".join([*cells, f"{len(over)} ({len(excused)})", str(full)])
+    full, held = collections.seconds[2], Watch.of(beats).held
+    cells += [f"{len(over)} ({len(excused)})", f"{collections.longest((2,)):.1f} ({len(full)})"]
+    cells += [f"{np.percentile(held, 99):.1f}", f"{held.max():.1f}"]
+    numbers = " | ".join(cells)
     sys.stdout.write(f"| {name}, {mode} | {BUDGET:g} | {len(updates)} | {numbers} |\n")
     sys.stdout.flush()
 
 
-async def measure(store: AgenticFlowStore, name: str, collections: Collections) -> str:
+async def control() -> None:
+    """The row of a loop beside which nothing runs."""
+    with pauses() as collections:
+        found = await sleeps(UPDATES)
+    async with beating() as beats:
+        await sleeps(UPDATES // 10)
+    row("control", found, collections, beats)
+
+
+async def measure(store: AgenticFlowStore, name: str) -> str:
     """The row of one transport; what the collector has to do with its episodes."""
     bank = await filled(store)
     held = walked(f"over {name}, with {EPISODES:,} episodes")
     if FREEZE:
         gc.freeze()
-    before = collections.full
-    updates = await slow_updates(bank, store)
-    row(name, updates, collections.full - before)
+    with pauses() as collections:
+        updates = await slow_updates(bank, store, UPDATES)
+    async with beating() as beats:
+        await slow_updates(bank, store, UPDATES // 10)
+    row(name, updates, collections, beats)
     if FREEZE:
         gc.unfreeze()
     return held
@@ -161,22 +171,21 @@ async def main(server: Path, proxy: bool) -> None:
     told = [walked("of what is imported")]
     sys.stdout.write(
         "| transport | budget | updates | update median | p99 | worst "
-        "| wait median | p99 | worst | over | full |\n"
+        "| wait median | p99 | worst | over | full | held p99 | worst |\n"
     )
-    sys.stdout.write("|" + "---|" * 11 + "\n")
-    collections = Collections()
-    row("control", await sleeps(), collections.full)
+    sys.stdout.write("|" + "---|" * 13 + "\n")
+    await control()
     with tempfile.TemporaryDirectory() as place:
         url = f"agentic-flow+stdio://{place}/a.db?server={server}&timeout=60"
         async with open_store(url) as store:
-            told.append(await measure(store, "stdio", collections))
+            told.append(await measure(store, "stdio"))
         if proxy:
             database = Path(place, "b.db")
             prepare_database(database, server)
             with http_server(database) as address:
                 url = f"agentic-flow+http://{address}/mcp?timeout=60"
                 async with open_store(url) as store:
-                    told.append(await measure(store, "HTTP", collections))
+                    told.append(await measure(store, "HTTP"))
     sys.stdout.write("\n" + "\n".join(told) + "\n")
 
 

@@ -183,7 +183,7 @@ class QueryConfig:
     Attributes:
         k: patterns to retrieve.
         budget: how long an update waits for an answer before it goes on with defaults. The wait
-            ends a tenth of it earlier (10 ms at most), since the event loop may be late, and the
+            ends a quarter of it earlier (10 ms at most), since the event loop may be late, and the
             update itself takes some time.
         deadline: how long the query itself may run.
         refresh_every: a user's updates that share one answer.

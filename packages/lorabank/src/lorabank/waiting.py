@@ -15,7 +15,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 # What is kept of a budget, in seconds at most: the event loop wakes nobody before its timer, and
 # often some milliseconds later, and who waited has work of its own to do then.
-_KEPT, _KEPT_AT_MOST = 0.1, 0.01
+_KEPT, _KEPT_AT_MOST = 0.25, 0.01
 
 
 def patience(budget: float) -> float:
