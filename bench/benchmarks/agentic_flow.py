@@ -6,28 +6,22 @@ installs both and prints them). Writes a Markdown table. Times in milliseconds.
 
 Cold: the local view was dropped, so everything is read from the remote first. Pause: the longest
 that the event loop stood still in such a read, less what it stands still beside a thread that only
-computes (best of three). Update: the longest `engine.update_adapter` while the view is cold, whose
-budget for the bank is 100 (median and worst of three reads; every update is of a new user, so
-that each one asks), less what the loop's thread waited for a processor, if the system tells.
-Warm: median and 99th percentile of 200 retrieves with other queries each. Store one: an episode
-that is there is replaced (median of 20). Journal: the part of that which lorabank keeps what the
-server may not have saved yet, on the disk where the server is its own.
-``SIZES=5000`` in the environment measures that size alone; ``FREEZE=1`` spares the garbage
-collector what was imported.
+computes (best of three). Warm: median and 99th percentile of 200 retrieves with other queries each.
+Store one: an episode that is there is replaced (median of 20). Journal: the part of that in which
+lorabank kept what the server may not have saved yet (on the disk, where the server is its own).
+``SIZES=5000`` in the environment measures that size alone. How long updates wait for such a bank:
+`agentic_flow_budget.py`.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import platform
 import statistics
 import sys
 import tempfile
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -37,10 +31,7 @@ from tests.agentic_flow.real_server import http_server
 
 from lorabank import (
     EmbeddingSpace,
-    EngineConfig,
-    Feedback,
     Hyperparameters,
-    LoRAPersonalizationEngine,
     Outcome,
     Pattern,
     Query,
@@ -49,7 +40,6 @@ from lorabank import (
 from lorabank_agentic_flow import AgenticFlowStore, open_store
 from lorabank_agentic_flow.database import prepare_database
 from lorabank_conformance.heartbeat import computing, longest_pause
-from lorabank_conformance.scheduling import waits_for_a_processor
 
 SIZES = tuple(map(int, os.environ.get("SIZES", "100,1000,5000").split(",")))
 DIM, K, WARM, BATCH = 256, 5, 200, 500
@@ -83,29 +73,6 @@ async def timed(work: Callable[[], Awaitable[object]]) -> float:
     return 1000 * (perf_counter() - start)
 
 
-def waited() -> float:
-    """Milliseconds for which this thread was ready and had no processor, since it began."""
-    return 1000 * waits_for_a_processor().get(str(threading.get_native_id()), 0.0)
-
-
-async def cold_updates(
-    bank: StandardBank, store: AgenticFlowStore, rows: np.ndarray
-) -> list[float]:
-    """Milliseconds of the updates from the loss of the view until it is there again."""
-    found: list[float] = []
-    async with LoRAPersonalizationEngine(EngineConfig(space=SPACE, seed=1), bank=bank) as engine:
-        number = 0
-        store._mirror.forget()
-        while store._mirror._view is None:
-            number += 1
-            adapter = await engine.create_adapter(f"user {number}")
-            feedback = Feedback(rows[number % len(rows)], rows[(number + 1) % len(rows)])
-            work = partial(engine.update_adapter, adapter, feedback)
-            before = waited()
-            found.append(await timed(work) - (waited() - before))
-    return found
-
-
 @contextmanager
 def keeping_timed(store: AgenticFlowStore) -> Iterator[list[float]]:
     """Milliseconds that the journal took, write by write."""
@@ -134,7 +101,7 @@ async def measure(store: AgenticFlowStore, name: str) -> None:
             batch = [pattern(i, rows[i]) for i in range(stored, min(size, stored + BATCH))]
             spent += await timed(lambda batch=batch: bank.store_patterns(batch))
             stored += len(batch)
-        colds, warms, pauses, updates = [], [], [], []
+        colds, warms, pauses = [], [], []
         query = Query(context=rows[0], k=K)
         for _ in range(3):
             store._mirror.forget()
@@ -142,7 +109,6 @@ async def measure(store: AgenticFlowStore, name: str) -> None:
             store._mirror.forget()
             pause = await longest_pause(lambda query=query: bank.retrieve_patterns(query))
             pauses.append(1000 * (pause - await longest_pause(computing)))
-            updates += await cold_updates(bank, store, rows)
         for number in range(WARM):
             query = Query(context=rows[number % size], k=K)
             warms.append(await timed(lambda query=query: bank.retrieve_patterns(query)))
@@ -154,8 +120,6 @@ async def measure(store: AgenticFlowStore, name: str) -> None:
         cells = [
             statistics.median(colds),
             max(0.0, min(pauses)),
-            statistics.median(updates),
-            max(updates),
             warms[WARM // 2],
             warms[int(0.99 * WARM)],
             statistics.median(singles),
@@ -168,10 +132,9 @@ async def measure(store: AgenticFlowStore, name: str) -> None:
 async def main(server: Path, proxy: bool) -> None:
     """The whole table."""
     sys.stdout.write(
-        "| transport | episodes | cold | pause | update median | update worst "
-        "| warm median | warm p99 | store one | journal |\n"
+        "| transport | episodes | cold | pause | warm median | warm p99 | store one | journal |\n"
     )
-    sys.stdout.write("|" + "---|" * 10 + "\n")
+    sys.stdout.write("|" + "---|" * 8 + "\n")
     with tempfile.TemporaryDirectory() as place:
         url = f"agentic-flow+stdio://{place}/a.db?server={server}&timeout=60"
         async with open_store(url) as store:
@@ -199,8 +162,5 @@ def machine() -> str:
 
 
 if __name__ == "__main__":
-    if os.environ.get("FREEZE") == "1":
-        gc.collect()
-        gc.freeze()
     anyio.run(main, Path(sys.argv[1]), len(sys.argv) > 2)
     sys.stdout.write(f"\n{machine()}\n")

@@ -33,13 +33,14 @@ import gc
 import os
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from time import perf_counter, thread_time
 from typing import NamedTuple
 
 import anyio
 import numpy as np
-from bench.benchmarks.agentic_flow import BATCH, DIM, SPACE, machine, pattern, waited
+from bench.benchmarks.agentic_flow import BATCH, DIM, SPACE, machine, pattern
 from tests.agentic_flow.real_server import http_server
 
 from lorabank import (
@@ -54,12 +55,18 @@ from lorabank.waiting import patience
 from lorabank_agentic_flow import AgenticFlowStore, open_store
 from lorabank_agentic_flow.database import prepare_database
 from lorabank_bench.beats import Beat, Pauses, Watch, beating, pauses
+from lorabank_conformance.scheduling import waits_for_a_processor
 
 EPISODES = 5000
 UPDATES = int(os.environ.get("UPDATES", "1000"))
 BUDGET = float(os.environ.get("BUDGET", "100"))
 FREEZE = os.environ.get("FREEZE") == "1"
 DEADLINE = 60.0  # seconds; a read that is slower would have the engine ask no more for a while
+
+
+def waited() -> float:
+    """Milliseconds for which this thread was ready and had no processor, since it began."""
+    return 1000 * waits_for_a_processor().get(str(threading.get_native_id()), 0.0)
 
 
 class Update(NamedTuple):
