@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lorabank.codec import encode
 from lorabank.types.space import EmbeddingSpace
 from lorabank_agentic_flow.envelope import from_text, one_line, revision_of, to_text
-from lorabank_agentic_flow.journal import Journal
+from lorabank_agentic_flow.journal import Journal, Stored
 from lorabank_agentic_flow.planning import as_episode, fit_for_batch, plan
 from lorabank_agentic_flow.records import Record, Revisions
 from lorabank_agentic_flow.view import View
@@ -95,7 +95,7 @@ def test_the_journal_forgets_what_is_saved_and_is_bounded() -> None:
     journal = Journal(limit=10_000)
     records = [Record(f"{i:016x}-00000000", pattern(i)) for i in range(4)]
     for at, record in enumerate(records):
-        journal.stored(record, as_episode(record), float(at))
+        journal.stored(record.key, Stored(record.revision, float(at), as_episode(record)))
     journal.release(2.0)
     assert [key.id for key, _ in journal.entries()] == ["p002", "p003"]
     journal.removed([(records[2].key, records[2].revision)], 4.0)
@@ -103,9 +103,11 @@ def test_the_journal_forgets_what_is_saved_and_is_bounded() -> None:
     assert len(journal) == 1
     for i in range(100):
         record = Record(f"{i:016x}-00000000", pattern(i))
-        journal.stored(record, as_episode(record), 5.0)
+        journal.stored(record.key, Stored(record.revision, 5.0, as_episode(record)))
     assert 1 < len(journal) < 100
-    assert sum(entry.nbytes for _, entry in journal.entries()) <= 10_000
+    entries = [entry for _, entry in journal.entries()]
+    texts = sum(len(entry.episode.task) for entry in entries if isinstance(entry, Stored))
+    assert texts < journal.nbytes <= 10_000
 
 
 def test_what_the_batch_tool_would_refuse_is_stored_alone() -> None:
