@@ -15,6 +15,7 @@ from tests.support.populations import (
     ITEMS,
     SPACE,
     make_likes,
+    make_neighbours,
     make_pool,
     make_population,
 )
@@ -225,13 +226,10 @@ async def test_an_update_that_fails_leaves_the_mixture_as_it_was() -> None:
 async def test_rankings_lean_towards_neighbours_and_probabilities_do_not(store_url: str) -> None:
     """The order is that of log p plus the tilt; the scores are those without it."""
     straight = make_population()
-    *others, last = straight.experts
-    experts = (*others, replace(last, name="full", neighbour_weight=1.5))
-    straight = replace(straight, experts=experts)
-    leaning = replace(straight, tilt=2.0)
-    assert leaning.neighbours is not None
+    lean = make_neighbours(np.random.default_rng(3))
+    leaning = replace(straight, tilt=2.0, lean=lean)
     recent, x = (5, 6), np.random.default_rng(1).normal(size=DIM).astype(np.float32)
-    near = 1.5 * np.log1p(leaning.neighbours.scores(np.array([recent]))[0])
+    near = np.log1p(lean.scores(np.array([recent]))[0])
     found = []
     for population in (straight, leaning):
         async with open_adapter_store(store_url) as store:

@@ -133,6 +133,7 @@ def test_parts_can_be_switched_off() -> None:
     assert population.residuals is None
     assert population.neighbours is None
     assert population.transitions is None
+    assert population.lean is None
     assert population.tilt == 0
     names = [expert.name for expert in report.experts]
     assert names == ["identity", "popularity", "shared"]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from lorabank import EmbeddingSpace, InvalidInputError, ItemPool, Weights
 from lorabank.codec import FORMAT_VERSION
+from lorabank.codec.envelope import READABLE
 from lorabank.errors import CodecError
 from lorabank.population import (
     Expert,
@@ -69,6 +70,13 @@ def small(seed: int = 0) -> Population:
             np.array([0, 3, 8]), rng.standard_normal((3, DIM)).astype(np.float32), 2, 0.5
         ),
         tilt=0.5,
+        lean=ItemToItem(
+            np.array([0, 1, 1, 3, 3, 3, 3, 3, 3, 4]),
+            np.array([8, 1, 5, 2], np.int32),
+            np.array([1.5, 0.5, 1.0, 0.75], np.float32),
+            window=2,
+            decay=0.25,
+        ),
     )
 
 
@@ -134,6 +142,8 @@ def test_changed_bytes_give_a_value_or_a_codec_error(changes: list[tuple[int, in
 def test_any_flipped_bit_is_noticed(bit: int) -> None:
     data = bytearray(SAMPLE)
     data[bit // 8] ^= 1 << bit % 8
+    if data[4] != FORMAT_VERSION and data[4] in READABLE:
+        return  # the number of an earlier version is as good as any
     with pytest.raises(CodecError):
         Population.from_bytes(bytes(data))
 
@@ -156,6 +166,11 @@ def test_well_formed_values_of_the_wrong_shape(value: Any, place: int) -> None:
         return
 
 
+SHORTER = ItemToItem(
+    np.array([0, 0, 1]), np.array([0], np.int32), np.ones(1, np.float32), window=3, decay=0.5
+)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -166,6 +181,8 @@ def test_well_formed_values_of_the_wrong_shape(value: Any, place: int) -> None:
         {"adapters": (small().adapters[0], small().adapters[0])},
         {"residuals": None},
         {"neighbours": None},
+        {"lean": SHORTER},
+        {"tilt": -0.5},
         {"items": N - 1},
         {"items": N + 1},
         {"space": EmbeddingSpace("small", DIM + 1)},

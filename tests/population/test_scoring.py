@@ -112,24 +112,15 @@ def blind_identity(identity: Expert) -> Expert:
     return replace(identity, tau=0.0)
 
 
-@pytest.mark.parametrize("name", ["shared+residuals+neighbours", "shared+transitions", "full"])
-def test_rankings_lean_towards_what_follows_as_far_as_was_chosen(name: str) -> None:
-    """In multiples of what the fullest expert says by neighbours and transitions."""
+def test_rankings_lean_by_a_table_of_their_own() -> None:
     population = small()
-    full = replace(population.expert("group:g"), name="full", residuals=False)
-    experts = [e for e in (*population.experts, full) if e.name in ("identity", name)]
-    population = replace(population, experts=tuple(experts))
-    assert population.neighbours is not None
-    assert population.transitions is not None
-    expert = population.fullest
-    assert expert.name == name
-    expected = expert.neighbour_weight * np.log1p(population.neighbours.scores(RECENT))
-    expected += expert.transition_weight * read_by_hand(population.transitions) @ POOL.vectors.T
-    expected *= population.tilt
+    assert population.lean is not None
+    expected = population.tilt * np.log1p(population.lean.scores(RECENT))
+    assert expected.any()
     scorer = PopulationScorer(population, POOL)
     for candidates in (np.arange(N), np.array([8, 1])):
         got = scorer.tilt(RECENT, candidates)
         assert got is not None
-        np.testing.assert_allclose(got, expected[:, candidates], rtol=1e-4, atol=1e-5)
-    for straight in ({"tilt": 0.0}, {"experts": population.experts[:1]}):
+        np.testing.assert_allclose(got, expected[:, candidates], rtol=1e-5)
+    for straight in ({"tilt": 0.0}, {"lean": None}):
         assert PopulationScorer(replace(population, **straight), POOL).tilt(RECENT) is None

@@ -19,7 +19,7 @@ from lorabank.population.refit import Refit
 from lorabank.population.report import PopulationReport
 from lorabank.population.residual_choice import ChosenResiduals, ResidualTrainer
 from lorabank.population.shared import Trainer, choose_rank
-from lorabank.population.tilting import choose_tilt
+from lorabank.population.tilting import Leaning, LeaningChooser
 from lorabank.population.transition_training import ChosenTransitions, TransitionTrainer
 from lorabank.population_config import PopulationConfig
 from lorabank.types.space import EmbeddingSpace
@@ -69,13 +69,14 @@ class Fit:
             fine_tuned = train_groups(trainer, ground, fullest, groups, recorder)
         with recorder.stage("experts"):
             chosen = Chosen(rank, residuals, table, transitions, tuple(fine_tuned))
-            verdicts, tilt = self._prove(identity, chosen)
+            verdicts, fullest = self._prove(identity, chosen)
+            leaning = self._lean(fullest, table)
         with recorder.stage("refit"):
             experts = tuple(v.expert for v in verdicts if v.expert is not None)
             refit = Refit(
                 ground, self._config, trainer, residual_trainer, transition_trainer, recorder
             )
-            population = refit.run(space, experts, chosen, tilt)
+            population = refit.run(space, experts, chosen, leaning)
         recorder.choices["rank"] = rank.rank
         recorder.choices["epochs"] = rank.trained.epochs
         report = PopulationReport(
@@ -132,7 +133,8 @@ class Fit:
         self._recorder.choices["neighbours.decay"] = chosen.table.decay
         return chosen
 
-    def _prove(self, identity: Predictor, chosen: Chosen) -> tuple[list[Verdict], float]:
+    def _prove(self, identity: Predictor, chosen: Chosen) -> tuple[list[Verdict], Predictor]:
+        """What came out, and the fullest of the experts for everyone that are kept."""
         ground = self._ground
         court = Court(ground, self._config.confidence, len(chosen.groups))
         residual = None if chosen.residuals is None else chosen.residuals.predictor
@@ -156,8 +158,22 @@ class Fit:
         for group in chosen.groups:
             candidate = group_candidate(group, parent, residual is not None)
             verdicts.append(court.judge_group(candidate, group.users, served))
-        fullest = list(kept.values())[-1].predictor
-        return verdicts, choose_tilt(ground, fullest, ground.held_out)
+        return verdicts, list(kept.values())[-1].predictor
+
+    def _lean(self, fullest: Predictor, table: ChosenTable | None) -> Leaning | None:
+        if table is None:
+            return None
+        ground, check = self._ground, self._check
+        chooser = LeaningChooser(
+            ground, table.counts, self._config, fullest, ground.held_out, check
+        )
+        leaning = chooser.choose(table.choice.rank)
+        if leaning is not None:
+            self._recorder.choices["lean.tilt"] = leaning.tilt
+            self._recorder.choices["lean.decay"] = leaning.table.decay
+            for name in ("target", "scale"):
+                self._recorder.choices[f"lean.{name}"] = getattr(leaning.choice, name)
+        return leaning
 
 
 def _calibration(predictor: Predictor) -> Calibration:

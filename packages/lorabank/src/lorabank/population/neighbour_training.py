@@ -24,11 +24,13 @@ SCALES = (0.3, 3.0, 10.0)
 
 @dataclass(frozen=True, slots=True)
 class ChosenTable:
-    """The form that held-out users liked best, the table of the fitted users, and their loss."""
+    """The form that held-out users liked best, the table of the fitted users, and their loss; and
+    the counts that it was made of."""
 
     choice: TableChoice
     table: ItemToItem
     loss: float
+    counts: PairCounts
 
 
 def count(ground: Ground, positions: IntArray, config: PopulationConfig) -> PairCounts:
@@ -64,7 +66,7 @@ def choose_table(
         check()
         table = build_table(counts, choice, config.neighbours, factoriser)
         fitted, loss = start.beside(table).calibrated(ground, positions, 1e-4)
-        return ChosenTable(choice, table, loss), fitted
+        return ChosenTable(choice, table, loss, counts), fitted
 
     best, near = tried(TableChoice(), beside)
     for variants in _stages(config.neighbours):

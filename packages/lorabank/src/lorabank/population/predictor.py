@@ -109,12 +109,7 @@ class Predictor:
     def events(self, ground: Ground, positions: IntArray) -> Iterator[ChoiceEvents]:
         """The features of the rows, chunk by chunk."""
         for part in unhurried(ground.chunks(positions), 1):
-            yield ChoiceEvents(
-                self._features(ground, part),
-                ground.offered(part),
-                ground.items(part),
-                ground.weights(part),
-            )
+            yield self._events(ground, part)
 
     def judge(self, ground: Ground, positions: IntArray) -> tuple[AnyFloatArray, AnyFloatArray]:
         """(n,) losses and (n,) ranks of the targets, 1 for the best, ties at their middle."""
@@ -127,13 +122,21 @@ class Predictor:
             chosen = logits[np.arange(len(logits)), events.targets]
             losses.append(log_sum_exp(logits) - chosen)
             give_way()
-            ranks.append(_ranks(logits, chosen))
+            ranks.append(ranks_of(logits, events.targets))
         return np.concatenate(losses), np.concatenate(ranks)
 
-    def ranks(self, events: ChoiceEvents, weights: Sequence[float]) -> AnyFloatArray:
-        """(n,) ranks of the targets under other weights of the features."""
-        logits = _logits(events, weights)
-        return _ranks(logits, logits[np.arange(len(logits)), events.targets])
+    def logits(self, ground: Ground, positions: IntArray) -> FloatArray:
+        """(n, N) of few rows, -inf where an item was not on offer."""
+        assert self.weights is not None
+        return _logits(self._events(ground, positions), self.weights)
+
+    def _events(self, ground: Ground, positions: IntArray) -> ChoiceEvents:
+        return ChoiceEvents(
+            self._features(ground, positions),
+            ground.offered(positions),
+            ground.items(positions),
+            ground.weights(positions),
+        )
 
     def _features(self, ground: Ground, positions: IntArray) -> tuple[AnyFloatArray, ...]:
         found: list[AnyFloatArray] = []
@@ -157,8 +160,8 @@ class Predictor:
         return tuple(found)
 
 
-def _logits(events: ChoiceEvents, weights: Sequence[float]) -> AnyFloatArray:
-    logits = np.zeros(events.offered.shape, np.float32)
+def _logits(events: ChoiceEvents, weights: Sequence[float]) -> FloatArray:
+    logits: FloatArray = np.zeros(events.offered.shape, np.float32)
     for weight, feature in zip(weights, events.features, strict=True):
         logits += np.float32(weight) * feature
         give_way()
@@ -167,9 +170,11 @@ def _logits(events: ChoiceEvents, weights: Sequence[float]) -> AnyFloatArray:
     return logits
 
 
-def _ranks(logits: AnyFloatArray, chosen: AnyFloatArray) -> AnyFloatArray:
-    better = np.count_nonzero(logits > chosen[:, None], axis=1)
+def ranks_of(logits: AnyFloatArray, targets: IntArray) -> AnyFloatArray:
+    """(n,) ranks of the targets among logits (n, N), 1 for the best, ties at their middle."""
+    chosen = logits[np.arange(len(logits)), targets][:, None]
+    better = np.count_nonzero(logits > chosen, axis=1)
     give_way()
-    equal = np.count_nonzero(logits == chosen[:, None], axis=1)
+    equal = np.count_nonzero(logits == chosen, axis=1)
     ranks: AnyFloatArray = 1.0 + better + (equal - 1) / 2.0
     return ranks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,8 @@ from lorabank.population.recorder import Recorder
 from lorabank.population.residual_choice import ResidualTrainer
 from lorabank.population.residuals import Residuals
 from lorabank.population.shared import ChosenRank, Trained, Trainer, fresh, schedule_for
-from lorabank.population.tabling import build_table
+from lorabank.population.tabling import Factoriser, TableChoice, build_table
+from lorabank.population.tilting import Leaning
 from lorabank.population.transition_training import TransitionTrainer
 from lorabank.population.transitions import Transitions
 from lorabank.population_config import PopulationConfig
@@ -42,7 +44,11 @@ class Refit:
     recorder: Recorder
 
     def run(
-        self, space: EmbeddingSpace, experts: tuple[Expert, ...], chosen: Chosen, tilt: float
+        self,
+        space: EmbeddingSpace,
+        experts: tuple[Expert, ...],
+        chosen: Chosen,
+        leaning: Leaning | None,
     ) -> Population:
         """The population of the experts that were kept."""
         ground = self.ground.with_everyone() if self.trainer.prior.refit else self.ground
@@ -61,20 +67,25 @@ class Refit:
             if any(expert.transition_weight for expert in experts):
                 transitions = self._transitions(ground, shared, residuals, chosen)
         self.recorder.tell("refit", "residuals", 0.9)
-        table = None
+        forms = {}
         if any(expert.neighbour_weight for expert in experts):
-            table = self._table(ground, chosen)
-        users = _keys(ground) if adapters or table is not None else ()
+            assert chosen.table is not None
+            forms["served"] = (chosen.table.choice, chosen.table.table)
+        if leaning is not None:
+            forms["lean"] = (leaning.choice, leaning.table)
+        tables = self._tables(ground, forms)
+        users = _keys(ground) if adapters or tables else ()
         return Population(
             space=space,
             items=len(ground.pool),
             adapters=tuple(adapters),
             residuals=residuals,
-            neighbours=table,
+            neighbours=tables.get("served"),
             experts=experts,
             user_keys=users,
             transitions=transitions,
-            tilt=tilt,
+            tilt=0.0 if leaning is None else leaning.tilt,
+            lean=tables.get("lean"),
         )
 
     def _shared(self, ground: Ground, chosen: ChosenRank) -> Matrices:
@@ -116,12 +127,18 @@ class Refit:
             parts = Predictor(shared, vectors, bias)
         return self.transition_trainer.again(ground, parts, chosen.transitions)
 
-    def _table(self, ground: Ground, chosen: Chosen) -> ItemToItem:
-        assert chosen.table is not None
-        if not self.trainer.prior.refit:
-            return chosen.table.table
+    def _tables(
+        self, ground: Ground, forms: Mapping[str, tuple[TableChoice, ItemToItem]]
+    ) -> dict[str, ItemToItem]:
+        """By name, of each form; its table of the fitted users alone comes with it."""
+        if not self.trainer.prior.refit or not forms:
+            return {name: table for name, (_, table) in forms.items()}
         counts = count(ground, ground.fit, self.config)
-        return build_table(counts, chosen.table.choice, self.config.neighbours)
+        factoriser = Factoriser(counts)
+        return {
+            name: build_table(counts, choice, self.config.neighbours, factoriser)
+            for name, (choice, _) in forms.items()
+        }
 
 
 def _adapter(name: str, m: Matrices, ground: Ground) -> SharedAdapter:

@@ -132,15 +132,11 @@ class PopulationScorer:
         Args:
             recent, candidates: as for `logits`.
         """
-        lean, expert = self.population.tilt, self.population.fullest
-        parts = []
-        if lean and expert.neighbour_weight:
-            near = self._neighbours(recent, candidates)
-            parts.append(np.float32(lean * expert.neighbour_weight) * near)
-        if lean and expert.transition_weight:
-            follows = self.following(recent, candidates, residuals=expert.residuals)
-            parts.append(np.float32(lean * expert.transition_weight) * follows)
-        return sum(parts[1:], parts[0]) if parts else None
+        lean, tilt = self.population.lean, self.population.tilt
+        if lean is None or not tilt:
+            return None
+        found: FloatArray = np.float32(tilt) * lean.log_scores(recent, candidates)
+        return found
 
     def _output(self, adapter: str | None, X: FloatArray) -> FloatArray:
         if adapter is None:
