@@ -45,7 +45,8 @@ class BoundExperts:
             {expert.residuals for expert in self.experts if expert.tau or expert.transition_weight}
             | {self.base_expert.residuals}
         )
-        self._constant = self._constants()
+        # Items first: what is read of one candidate lies together.
+        self._constant = np.ascontiguousarray(self._constants().T)
 
     @property
     def base_expert(self) -> Expert:
@@ -70,7 +71,7 @@ class BoundExperts:
 
     def score(self, X: FloatArray, recent: IntArray, candidates: IntArray | None) -> Scores:
         """See `Experts.score`. What experts have in common is computed once."""
-        logits = np.repeat(_chosen(self._constant.T, candidates).T[:, None], len(X), axis=1)
+        logits = np.repeat(_chosen(self._constant, candidates).T[:, None], len(X), axis=1)
         self._add_neighbours(logits, recent, candidates)
         vectors = {residuals: self._seen(residuals, candidates) for residuals in self._views}
         self._add_transitions(logits, recent, vectors)
