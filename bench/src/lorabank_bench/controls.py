@@ -53,9 +53,9 @@ def main() -> None:
     sys.stdout.write("\n".join(lines(runs, settings)) + "\n")
 
 
-def past_of(data: Dataset, settings: EvaluateSettings) -> Dataset:
-    """The log without the new users, and without what happened once they had begun."""
-    split = make_split(data, settings, OUTER_SEED)
+def past_of(data: Dataset, settings: EvaluateSettings, seed: int = OUTER_SEED) -> Dataset:
+    """The log without the new users of a seed, and without what happened once they had begun."""
+    split = make_split(data, settings, seed)
     kept = ~np.isin(data.user, split.who)
     if split.cut is not None:
         kept &= data.time < split.cut
