@@ -7,7 +7,6 @@ import zlib
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-import msgpack
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 
 from lorabank import EmbeddingSpace, InvalidInputError, ItemPool, Weights
 from lorabank.codec import FORMAT_VERSION
-from lorabank.codec.envelope import READABLE
+from lorabank.codec.envelope import pack_record, unpack_record
 from lorabank.errors import CodecError
 from lorabank.population import (
     Expert,
@@ -142,8 +141,6 @@ def test_changed_bytes_give_a_value_or_a_codec_error(changes: list[tuple[int, in
 def test_any_flipped_bit_is_noticed(bit: int) -> None:
     data = bytearray(SAMPLE)
     data[bit // 8] ^= 1 << bit % 8
-    if data[4] != FORMAT_VERSION and data[4] in READABLE:
-        return  # the number of an earlier version is as good as any
     with pytest.raises(CodecError):
         Population.from_bytes(bytes(data))
 
@@ -158,10 +155,10 @@ def test_any_flipped_bit_is_noticed(bit: int) -> None:
     st.integers(0, 6),
 )
 def test_well_formed_values_of_the_wrong_shape(value: Any, place: int) -> None:
-    record = msgpack.unpackb(BODY)
+    record = unpack_record(SAMPLE)
     record[place] = value
     try:
-        Population.from_bytes(signed(msgpack.packb(record)))
+        Population.from_bytes(pack_record(record, "population"))
     except CodecError:
         return
 
