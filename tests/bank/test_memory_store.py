@@ -101,7 +101,8 @@ def make_skill(skill_id="everyone", space=SPACE, **given):
 def test_it_is_a_pattern_store() -> None:
     assert isinstance(MemoryStore(), PatternStore)
     assert isinstance(MemoryStore(), TrialSearch)
-    expected = {Capability.DELETE, Capability.DELETE_SKILL, Capability.TRIALS}
+    deletes = {Capability.DELETE, Capability.DELETE_SKILL, Capability.REFUSE}
+    expected = deletes | {Capability.TRIALS}
     assert MemoryStore().capabilities == expected
 
 

@@ -47,6 +47,9 @@ class JournalStore(MemoryStore):
             elif kind == b"gone":
                 namespace, *ids = (word.decode() for word in words)
                 self._namespaces[namespace].remove(ids)
+            elif kind == b"refuse":
+                namespace, user_key, until = (word.decode() for word in words)
+                await super().refuse(namespace, user_key, float(until))
             else:
                 await super().delete_skill(words[0].decode(), words[1].decode())
 
@@ -75,6 +78,10 @@ class JournalStore(MemoryStore):
             self.write("gone", namespace, *gone)
         return count
 
+    async def refuse(self, namespace: str, user_key: str, until: float) -> None:
+        await super().refuse(namespace, user_key, until)
+        self.write("refuse", namespace, user_key, repr(until))
+
     async def delete_skill(self, namespace: str, skill_id: str) -> bool:
         found = await super().delete_skill(namespace, skill_id)
         self.write("no skill", namespace, skill_id)
@@ -101,6 +108,11 @@ class WritesWhenClosed(JournalStore):
 class DeletionNotWritten(JournalStore):
     async def delete(self, namespace: str, where: PatternFilter) -> int:
         return await MemoryStore.delete(self, namespace, where)
+
+
+class RefusalNotWritten(JournalStore):
+    async def refuse(self, namespace: str, user_key: str, until: float) -> None:
+        await MemoryStore.refuse(self, namespace, user_key, until)
 
 
 class SkillDeletionNotWritten(JournalStore):
@@ -136,6 +148,7 @@ def opener(kind: type[JournalStore]) -> Callable[[Path], AbstractAsyncContextMan
 CAUGHT_BY: dict[type[JournalStore], str] = {
     WritesWhenClosed: "killed-writer",
     DeletionNotWritten: "delete-survives-reopen",
+    RefusalNotWritten: "refuse-survives-reopen",
     SkillDeletionNotWritten: "skill-deletion-survives-reopen",
     TiesAsInTheFile: "reopen-keeps-answers",
 }

@@ -19,6 +19,7 @@ from lorabank.types.pattern import Match, Pattern
 from lorabank.types.query import EVERYTHING, PatternFilter
 from lorabank.types.space import EmbeddingSpace
 from lorabank_memory import MemoryStore
+from lorabank_memory.namespace import Namespace
 
 MANY = 1_000_000
 
@@ -318,6 +319,69 @@ class DeleteIgnoresUntil(MemoryStore):
         return await super().delete(namespace, replace(where, until=None))
 
 
+class RefusalIgnored(MemoryStore):
+    async def refuse(self, namespace: str, user_key: str, until: float) -> None:
+        await super().refuse(namespace, user_key, 0.0 * until)
+
+
+class RefusedForGood(MemoryStore):
+    """Also what the user does afterwards."""
+
+    async def refuse(self, namespace: str, user_key: str, until: float) -> None:
+        await super().refuse(namespace, user_key, until + 1e6)
+
+
+class RefusedJustBefore(MemoryStore):
+    """But not what was made at that very moment."""
+
+    async def refuse(self, namespace: str, user_key: str, until: float) -> None:
+        await super().refuse(namespace, user_key, float(np.nextafter(until, 0.0)))
+
+
+class RefusedEverywhere(MemoryStore):
+    async def put_many(self, patterns: Sequence[Pattern]) -> None:
+        spaces = self._namespaces.values()
+        await super().put_many([p for p in patterns if not any(n._is_refused(p) for n in spaces)])
+
+
+class RefusedWithTheBatch(MemoryStore):
+    async def put_many(self, patterns: Sequence[Pattern]) -> None:
+        welcome = [p for p in patterns if not self._namespace(p.namespace)._is_refused(p)]
+        await super().put_many(patterns if welcome == list(patterns) else [])
+
+
+class RefusalOfTheLastCall(MemoryStore):
+    async def refuse(self, namespace: str, user_key: str, until: float) -> None:
+        self._namespace(namespace)._refused.clear()
+        await super().refuse(namespace, user_key, until)
+
+
+class RefusalDeletes(MemoryStore):
+    async def refuse(self, namespace: str, user_key: str, until: float) -> None:
+        await super().refuse(namespace, user_key, until)
+        await self.delete(namespace, PatternFilter(user_key=user_key))
+
+
+class RefusalBesideTheWrite(MemoryStore):
+    """Looks at what is refused, gives way for a while, and stores what was welcome then."""
+
+    async def put_many(self, patterns: Sequence[Pattern]) -> None:
+        welcome = [p for p in patterns if not self._namespace(p.namespace)._is_refused(p)]
+        for _ in range(5):
+            await self._enter()
+        for name, some in self._checked(welcome).items():
+            space = self._namespaces.setdefault(name, Namespace())
+            refused, space._refused = space._refused, {}
+            space.put(some)
+            space._refused, self._dim = refused, some[0].dim
+
+
+class RefusalUndeclared(MemoryStore):
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return super().capabilities - {Capability.REFUSE}
+
+
 CAUGHT_BY: dict[type[MemoryStore], set[str]] = {
     DistanceForSimilarity: {"search-order"},
     ProductForCosine: {"search-exact", "search-any-length"},
@@ -349,6 +413,15 @@ CAUGHT_BY: dict[type[MemoryStore], set[str]] = {
     WritesIntoTheQuery: {"arguments-stay-as-they-are"},
     Remembers: {"delete-is-gone", "answers-are-the-callers"},
     DeleteIgnoresUntil: {"delete-meaning"},
+    RefusalIgnored: {"refused-is-left-out"},
+    RefusedForGood: {"refused-is-left-out"},
+    RefusedJustBefore: {"refused-is-left-out"},
+    RefusedEverywhere: {"refuse-only-hers"},
+    RefusedWithTheBatch: {"refused-is-left-out", "refuse-only-hers"},
+    RefusalOfTheLastCall: {"refuse-latest-counts"},
+    RefusalDeletes: {"refuse-keeps-what-is-there"},
+    RefusalBesideTheWrite: {"refuse-crosses-writers"},
+    RefusalUndeclared: {"refuse-as-declared"},
     DeleteUndeclared: {"delete-as-declared"},
     DeleteSkillOverclaimed: {"delete-skill-as-declared", "skill-deleted"},
 }

@@ -38,7 +38,7 @@ PATIENCE = 30.0  # seconds that a call waits for other processes
 class SqliteStore:
     """A `PatternStore`; the protocol says what the methods promise."""
 
-    capabilities = frozenset(Capability) - {Capability.TRIALS}
+    capabilities = frozenset(Capability) - {Capability.TRIALS, Capability.REFUSE}
 
     def __init__(self, path: str) -> None:
         self.space: EmbeddingSpace | None = None

@@ -19,12 +19,13 @@ from lorabank.protocols import PatternStore
 from lorabank.types.space import EmbeddingSpace
 from lorabank_conformance.adapters.processes import commit, count_up, version
 from lorabank_conformance.samples import Samples
-from lorabank_conformance.stores.processes import put, see
+from lorabank_conformance.stores.processes import put, refuse, see
 from lorabank_conformance.target import place_of
 
 WORKS: dict[str, Callable[..., Awaitable[Any]]] = {
     "put": put,
     "see": see,
+    "refuse": refuse,
     "commit": commit,
     "count_up": count_up,
     "version": version,

@@ -45,6 +45,7 @@ class Capability(enum.Enum):
     DELETE = "patterns can be deleted"
     DELETE_SKILL = "skills can be deleted"
     TRIALS = "the trials of the nearest patterns are found as columns (`TrialSearch`)"
+    REFUSE = "what a user did before being forgotten is left out from then on (`Refusal`)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +200,11 @@ class JointSearch(Protocol):
 
 @runtime_checkable
 class Refusal(Protocol):
-    """What a store, or a bank, that processes share may give: forgotten users stay forgotten.
+    """What a store with `Capability.REFUSE`, or a bank, gives: forgotten users stay forgotten.
 
     A process can be stopped in the middle of a delivery, and go on with it long after another had
     the user forgotten. Only where the episodes arrive can they be refused for certain.
-    `StandardBank` has this, and passes it on to a store that has it.
+    `StandardBank` has this, and passes it on to a store that declares it.
     """
 
     async def refuse(self, namespace: str, user_key: str, until: float) -> None:
@@ -211,7 +212,10 @@ class Refusal(Protocol):
 
         ``until`` is in unix seconds, as `Pattern.created_at`; of several the latest counts. Whoever
         stores such patterns is not told: the others are stored, and what is there already stays
-        until it is deleted. It is as durable as a pattern.
+        until it is deleted. A write under way when this returns obeys it, too, unless what it
+        stores can be seen, and deleted, by then. It is as durable as a pattern.
+
+        Raises: InvalidInputError: an empty key, or no time.
         """
         ...
 

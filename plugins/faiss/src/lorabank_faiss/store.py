@@ -40,6 +40,7 @@ _CAPABILITIES = frozenset(
         Capability.DELETE,
         Capability.DELETE_SKILL,
         Capability.TRIALS,
+        Capability.REFUSE,
     }
 )
 
@@ -63,7 +64,7 @@ class FaissStore:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Durable and shared; patterns and skills can be deleted; trials are found as columns."""
+        """All of them."""
         return _CAPABILITIES
 
     @property

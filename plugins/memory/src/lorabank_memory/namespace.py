@@ -5,6 +5,7 @@ Everything here is synchronous, so that each change is whole between two awaits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby, islice
@@ -37,6 +38,9 @@ class Namespace:
         self._sorted = SortedIds()
         self._waiting: dict[str, Pattern] = {}  # in no segment yet
         self._readers = 0  # worker threads that look at views
+        # What is made up to when is refused, by the hash of the user's key as in the columns. One
+        # entry for each user that was forgotten; how late an episode may come has no bound.
+        self._refused: dict[int, float] = {}
 
     def __len__(self) -> int:
         return len(self._index) + len(self._waiting)
@@ -50,12 +54,19 @@ class Namespace:
     def put(self, patterns: Sequence[Pattern]) -> None:
         """Add patterns with distinct ids and finite contexts of one dimension.
 
-        Those whose id is here already are replaced.
+        Those whose id is here already are replaced; those that are refused are left out.
         """
+        if self._refused:
+            patterns = [pattern for pattern in patterns if not self._is_refused(pattern)]
         self.remove([pattern.id for pattern in patterns])
         self._waiting.update((pattern.id, pattern) for pattern in patterns)
         if len(self._waiting) >= _WAITING:
             self._settle()
+
+    def refuse(self, user_key: str, until: float) -> None:
+        """Leave out from now on what this user made up to then, unix seconds."""
+        key = hash(user_key)
+        self._refused[key] = max(until, self._refused.get(key, until))
 
     def get(self, pattern_id: str) -> Pattern | None:
         """The pattern of this id, or None."""
@@ -74,6 +85,9 @@ class Namespace:
                 self._waiting.pop(pattern_id, None)
         if settled:
             self._remove(settled)
+
+    def _is_refused(self, pattern: Pattern) -> bool:
+        return pattern.created_at <= self._refused.get(hash(pattern.user_key), -math.inf)
 
     def _remove(self, ids: Sequence[str]) -> None:
         if self._readers:

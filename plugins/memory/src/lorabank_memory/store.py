@@ -13,7 +13,7 @@ from lorabank.errors import BankClosedError, EmbeddingSpaceError, InvalidInputEr
 from lorabank.protocols import Capability, StoreStats
 from lorabank.turns import in_worker
 from lorabank.types.arrays import Float64Array, FloatArray, as_vector, check_finite
-from lorabank.types.checks import check_count
+from lorabank.types.checks import check_count, check_number, check_text
 from lorabank.types.pattern import Match, Pattern
 from lorabank.types.query import PatternFilter
 from lorabank.types.skill import Skill
@@ -50,7 +50,7 @@ class MemoryStore:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """All but `DURABLE` and `SHARED`."""
-        return frozenset({Capability.DELETE, Capability.DELETE_SKILL, Capability.TRIALS})
+        return frozenset(Capability) - {Capability.DURABLE, Capability.SHARED}
 
     @property
     def space(self) -> EmbeddingSpace | None:
@@ -142,6 +142,14 @@ class MemoryStore:
                 patterns.remove(part)
                 await anyio.lowlevel.checkpoint()
         return len(ids)
+
+    async def refuse(self, namespace: str, user_key: str, until: float) -> None:
+        """See `Refusal.refuse`. Kept for good: some 120 bytes for each user that was forgotten."""
+        check_text(namespace, "namespace")
+        check_text(user_key, "user_key")
+        check_number(until, "until", low=0.0)
+        await self._enter()
+        self._namespaces.setdefault(namespace, Namespace()).refuse(user_key, until)
 
     async def put_skill(self, skill: Skill) -> None:
         """See `PatternStore.put_skill`."""

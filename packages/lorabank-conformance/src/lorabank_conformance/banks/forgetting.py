@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from lorabank.errors import CapabilityError, InvalidInputError
-from lorabank.protocols import ReasoningBank
+from lorabank.protocols import Capability, PatternStore, ReasoningBank, Refusal
 from lorabank.types.query import PatternFilter, Query
 from lorabank.types.skill import ConsolidationCriteria
 from lorabank_conformance.banks.evidence import episodes
 from lorabank_conformance.laws import NotApplicableError, law
-from lorabank_conformance.samples import NAMESPACE
+from lorabank_conformance.samples import NAMESPACE, NOW
 from lorabank_conformance.suite import Suite
 
 
@@ -57,6 +57,27 @@ class ForgetLaws(Suite):
         with pytest.raises((InvalidInputError, CapabilityError)):
             await bank.forget(NAMESPACE, "")
         assert (await bank.stats(NAMESPACE)).patterns == 1
+
+    @law()
+    async def test_bank_refuses(self, bank: ReasoningBank) -> None:
+        """Protects the forgotten: what they did before is left out, of a batch and by itself."""
+        if not isinstance(bank, Refusal):
+            raise NotApplicableError("it gives no `refuse`")
+        store = getattr(bank, "store", None)
+        if isinstance(store, PatternStore) and Capability.REFUSE not in store.capabilities:
+            raise NotApplicableError("REFUSE is not declared by its store")
+        late = self.make.pattern("late", user_key="ada")
+        rest = [
+            self.make.pattern("bobs", user_key="bob"),
+            self.make.pattern("new", user_key="ada", created_at=NOW + 1),
+        ]
+        for _ in range(2):
+            await bank.refuse(NAMESPACE, "ada", NOW)
+            await bank.store_patterns([late, *rest])
+            await bank.store_pattern(late)
+        found = await bank.retrieve_patterns(Query(context=self.make.axis(0), k=100))
+        assert [match.pattern.id for match in found] == ["bobs", "new"]
+        assert (await bank.stats(NAMESPACE)).patterns == 2
 
     @law()
     async def test_forget_in_consolidation(self, bank: ReasoningBank) -> None:

@@ -8,11 +8,11 @@ from functools import partial
 import anyio
 import anyio.lowlevel
 
-from lorabank.protocols import Capability, PatternStore
+from lorabank.protocols import Capability, PatternStore, Refusal
 from lorabank.types.pattern import Pattern
 from lorabank.types.query import EVERYTHING
 from lorabank_conformance.laws import law
-from lorabank_conformance.samples import NAMESPACE
+from lorabank_conformance.samples import NAMESPACE, NOW
 from lorabank_conformance.suite import Suite
 
 SIZE = 60
@@ -50,6 +50,17 @@ class CancellationLaws(Suite):
             assert left in (0, 0 if done else SIZE)
             matches = await store.search(NAMESPACE, self.make.axis(0), 1000, EVERYTHING)
             assert len(matches) == left
+
+    @law(Capability.REFUSE)
+    async def test_cancel_refuse(self, store: PatternStore) -> None:
+        """Protects the forgotten: what was refused is, if the call returned; the store works on."""
+        assert isinstance(store, Refusal)
+        for turns in TURNS:
+            user = f"user-{turns}"
+            done = await cancel_after(turns, partial(store.refuse, NAMESPACE, user, NOW))
+            await store.put_many([self.make.pattern(user, user_key=user)])
+            there = await store.get(NAMESPACE, [user])
+            assert not (done and there)
 
     @law()
     async def test_cancel_search(self, store: PatternStore) -> None:

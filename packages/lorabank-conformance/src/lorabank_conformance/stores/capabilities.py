@@ -7,7 +7,14 @@ from dataclasses import replace
 import pytest
 
 from lorabank.errors import CapabilityError
-from lorabank.protocols import Capability, JointSearch, PatternStore, TrialSearch, Wanted
+from lorabank.protocols import (
+    Capability,
+    JointSearch,
+    PatternStore,
+    Refusal,
+    TrialSearch,
+    Wanted,
+)
 from lorabank.types.arrays import FloatArray
 from lorabank.types.hyperparameters import Hyperparameters
 from lorabank.types.pattern import ArmOutcome, TrialOutcome
@@ -92,6 +99,11 @@ class CapabilityLaws(Suite):
                 assert _plain(found) == _plain(expected)
                 if isinstance(store, JointSearch):
                     await _joint_agrees(store, query, Wanted(k, where), found)
+
+    @law(prepared=False)
+    async def test_refuse_as_declared(self, store: PatternStore) -> None:
+        """Protects `forget` from a promise that nobody keeps, or asks for."""
+        assert (Capability.REFUSE in store.capabilities) == isinstance(store, Refusal)
 
     @law(reopens=True)
     async def test_durable_as_declared(self, opener: Opener) -> None:

@@ -9,10 +9,10 @@ import anyio.lowlevel
 import pytest
 
 from lorabank.errors import BankClosedError
-from lorabank.protocols import PatternStore
+from lorabank.protocols import PatternStore, Refusal
 from lorabank.types.query import EVERYTHING
 from lorabank_conformance.laws import Opener, law
-from lorabank_conformance.samples import NAMESPACE
+from lorabank_conformance.samples import NAMESPACE, NOW
 from lorabank_conformance.suite import Suite
 
 
@@ -73,7 +73,7 @@ class LifecycleLaws(Suite):
     def _calls(self, store: PatternStore) -> dict[str, Callable[[], Awaitable[object]]]:
         """One call of every method, some with nothing to do."""
         make = self.make
-        return {
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
             "bind": lambda: store.bind(self.space),
             "put_many": lambda: store.put_many([make.pattern("b")]),
             "put_many of nothing": lambda: store.put_many([]),
@@ -88,3 +88,6 @@ class LifecycleLaws(Suite):
             "delete_skill": lambda: store.delete_skill(NAMESPACE, "s"),
             "stats": lambda: store.stats(NAMESPACE),
         }
+        if isinstance(store, Refusal):
+            calls["refuse"] = lambda: store.refuse(NAMESPACE, "user", NOW)
+        return calls

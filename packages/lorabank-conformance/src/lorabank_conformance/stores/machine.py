@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from lorabank.protocols import Capability
+from lorabank.protocols import Capability, PatternStore, Refusal
 from lorabank.types.arrays import FloatArray
 from lorabank.types.pattern import Pattern
 from lorabank.types.query import EVERYTHING, PatternFilter
@@ -92,6 +92,18 @@ class History(RuleBasedStateMachine):
         """Delete what passes."""
         got, want = self.session.both(lambda store: store.delete(self._namespace(second), where))
         assert got == want, f"{got} deleted, not {want}"
+
+    @precondition(lambda self: Capability.REFUSE in self.session.store.capabilities)
+    @rule(second=SECOND, user=USERS, until=TIMES)
+    def refuse(self, second: bool, user: str, until: float) -> None:
+        """Leave out what a user does up to then; before the last of `TIMES`, so not everything."""
+        namespace = self._namespace(second)
+
+        async def refuse(store: PatternStore) -> None:
+            assert isinstance(store, Refusal)
+            await store.refuse(namespace, user, until - 1)
+
+        self.session.both(refuse)
 
     @rule(second=SECOND, skill_id=NAMES, user=USERS)
     def put_skill(self, second: bool, skill_id: str, user: str) -> None:

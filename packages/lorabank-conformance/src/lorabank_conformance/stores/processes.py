@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import anyio
 
-from lorabank.protocols import Capability, PatternStore
+from lorabank.protocols import Capability, PatternStore, Refusal
 from lorabank.types.query import EVERYTHING
 from lorabank_conformance.elsewhere import elsewhere
 from lorabank_conformance.laws import Opener, law
-from lorabank_conformance.samples import NAMESPACE, Samples
+from lorabank_conformance.samples import NAMESPACE, NOW, Samples
 from lorabank_conformance.suite import Suite
 
 MOST = 10_000
@@ -29,6 +29,12 @@ async def see(store: PatternStore, make: Samples) -> dict[str, list[str]]:
         "scan": [pattern.id for pattern in scanned],
         "search": sorted(match.pattern.id for match in matches),
     }
+
+
+async def refuse(store: PatternStore, _: Samples, user: str) -> None:
+    """Leave out what this user does up to `NOW`, as samples are made."""
+    assert isinstance(store, Refusal)
+    await store.refuse(NAMESPACE, user, NOW)
 
 
 class ProcessLaws(Suite):
@@ -70,3 +76,22 @@ class ProcessLaws(Suite):
             await other.kill()
             await put(store, self.make, ["b"])
             assert await see(store, self.make) == {"scan": ["a", "b"], "search": ["a", "b"]}
+
+    @law(Capability.REFUSE, Capability.DURABLE, reopens=True)
+    async def test_killed_refuser(self, opener: Opener) -> None:
+        """Protects the forgotten: what was refused is, though the process was killed that did."""
+        async with elsewhere(self.address, self.space) as other:
+            await other.ask("refuse", "user")
+            await other.kill()
+        async with self.opened(opener) as store:
+            await put(store, self.make, ["late"])
+            assert await see(store, self.make) == {"scan": [], "search": []}
+
+    @law(Capability.REFUSE, Capability.SHARED, reopens=True)
+    async def test_processes_refuse(self, opener: Opener) -> None:
+        """Protects the forgotten from another process, which was stopped when they went, say."""
+        async with self.opened(opener) as store, elsewhere(self.address, self.space) as other:
+            await other.ask("put", ["a"])
+            await refuse(store, self.make, "user")
+            await other.ask("put", ["late"])
+            assert await see(store, self.make) == {"scan": ["a"], "search": ["a"]}

@@ -16,6 +16,7 @@ from lorabank_conformance.stores.ownership import OwnershipLaws
 from lorabank_conformance.stores.processes import ProcessLaws
 from lorabank_conformance.stores.ranking import RankingLaws
 from lorabank_conformance.stores.records import RecordLaws
+from lorabank_conformance.stores.refusing import RefusalLaws
 from lorabank_conformance.stores.scanning import ScanLaws
 from lorabank_conformance.stores.skills import SkillLaws
 from lorabank_conformance.stores.spaces import SpaceLaws
@@ -35,6 +36,7 @@ class PatternStoreConformance(
     SkillLaws,
     HostilityLaws,
     NamespaceLaws,
+    RefusalLaws,
     DeletionLaws,
     ScanLaws,
     OwnershipLaws,

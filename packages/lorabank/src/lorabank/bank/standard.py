@@ -202,15 +202,16 @@ class StandardBank:
             self._generation += 1
 
     async def refuse(self, namespace: str, user_key: str, until: float) -> None:
-        """See `Refusal.refuse`. Nothing happens if the store has none.
+        """See `Refusal.refuse`. Nothing happens if the store does not declare REFUSE.
 
         Raises: InvalidInputError: an empty key, or no time.
         """
         check_text(namespace, "namespace")
         check_text(user_key, "user_key")
         check_number(until, "until", low=0.0)
-        if isinstance(self._store, Refusal):
-            await self._store.refuse(namespace, user_key, until)
+        store = self._store
+        if Capability.REFUSE in store.capabilities and isinstance(store, Refusal):
+            await store.refuse(namespace, user_key, until)
 
     async def stats(self, namespace: str) -> StoreStats:
         """See `ReasoningBank.stats`."""
