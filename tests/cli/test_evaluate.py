@@ -56,7 +56,8 @@ def test_json_and_page(files: Path, split: str, capsys: pytest.CaptureFixture[st
     assert len(result["marks"]) == 11
     html = page.read_text()
     assert html.startswith("<!DOCTYPE html>")
-    assert html.count("<svg") == 2
+    assert html.count("<svg") == html.count('<div class="wide"><svg') == 2
+    assert "min-width: 40rem" in html
     assert not re.search(r"(src|href)\s*=\s*[\"']https?:", html)
     text = DOCS.read_text()
     assert [key for key in sorted(keys_of(result)) if f"`{key}`" not in text] == []
@@ -73,6 +74,7 @@ def test_table_fits_eighty_columns_and_says_what_was_left_out(
     assert "…" not in out
     assert "3 of 2," in out.replace("\n", " ")
     assert "2 seeds" in out
+    assert out.count("\n  wanted: ") == out.count("\n  found:  ") == 11
     assert re.search(r"The bank (helps|does not help)", out)
     assert not (files / "lorabank-evaluation.html").exists()
 
@@ -83,6 +85,7 @@ def test_table_fits_eighty_columns_and_says_what_was_left_out(
         (["nowhere.csv", "items.csv"], "INTERACTIONS"),
         (["log.csv", "nowhere.npz"], "nowhere.npz"),
         (["netflix"], "movielens, groceries"),
+        (["movielens", "items.csv"], "'movielens' is a built-in log"),
         (["log.csv", "log.csv"], "item_id"),
     ],
 )

@@ -11,14 +11,17 @@ from tests.support.made_up_log import made_up
 
 from lorabank import InvalidInputError
 from lorabank.evaluation.sources import Dataset, load_dataset
+from lorabank.evaluation.sources.interactions import NOT_TEXT
 
 ITEMS = "item_id,title,genre\na,Heat,crime\nb,Alien,horror\nc,Up,\n"
 
 
-def load(folder: Path, log: str | bytes, items: str = ITEMS, **options: float | int) -> Dataset:
+def load(
+    folder: Path, log: str | bytes, items: str | bytes = ITEMS, **options: float | int
+) -> Dataset:
     path = folder / "log.csv"
     path.write_bytes(log.encode() if isinstance(log, str) else log)
-    (folder / "items.csv").write_text(items)
+    (folder / "items.csv").write_bytes(items.encode() if isinstance(items, str) else items)
     return load_dataset(str(path), str(folder / "items.csv"), **options)  # type: ignore[arg-type]
 
 
@@ -81,8 +84,25 @@ def test_malformed_rows_are_counted_by_reason(tmp_path: Path, row: str, reason: 
 
 def test_bytes_that_are_no_text_are_just_another_id(tmp_path: Path) -> None:
     data = load(tmp_path, b"user_id,item_id,pos\n\xff\xfe,a,1\nu,\xff,2\nu,b,\xff\nu,b,3\n")
-    assert data.reading.skipped == {"item_id not in the catalogue": 1, "pos is not a number": 1}
+    assert data.reading.skipped == {NOT_TEXT: 1, "pos is not a number": 1}
     assert len(data.user) == 2
+
+
+def test_another_encoding_is_said_and_both_files_may_have_it(tmp_path: Path) -> None:
+    log = "user_id,item_id,pos\nu,caf\xe9,1\n".encode("latin-1")
+    with pytest.raises(InvalidInputError, match=r"none of 1 rows.*1 item_id not .* not UTF-8"):
+        load(tmp_path, log, items="item_id,title\ncaf\xe9,x\n")
+    latin = "item_id,title\ncaf\xe9,na\xefve\ntea,tea\n".encode("latin-1")
+    data = load(tmp_path, log, items=latin)
+    assert len(data.user) == 1
+    assert data.reading.items_skipped == {"text that is not UTF-8 (kept, with what can be read)": 1}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_a_header_of_another_encoding_is_an_error(tmp_path: Path, encoding: str) -> None:
+    log = "user_id,item_id,pos,pr\xe9nom\nu,a,1,x\n".encode(encoding)
+    with pytest.raises(InvalidInputError, match="expected a file in UTF-8"):
+        load(tmp_path, log)
 
 
 def test_an_unclosed_quote_costs_rows_that_are_counted(tmp_path: Path) -> None:

@@ -75,8 +75,17 @@ def test_what_needs_a_clock_says_so(settings: EvaluateSettings) -> None:
 
 
 def test_too_few_users_are_refused() -> None:
-    with pytest.raises(InvalidInputError, match="new users"):
-        make_split(made_up(users=60).dataset(), SMALL, 0)
+    data = made_up(users=60).dataset()
+    data.liked[data.user < 5] = False
+    data.reading.skip("no user_id", 1200)
+    data.reading.repeated = 7
+    with pytest.raises(InvalidInputError, match="new users: got 12") as caught:
+        make_split(data, SMALL, 0)
+    said = str(caught.value)
+    assert "60 users, 55 of them with two likes" in said
+    rows = f"1,200 of its {data.reading.rows:,} rows were left out: 1,200 no user_id"
+    assert rows in said
+    assert "7 rows repeat" in said
 
 
 def test_bounds_draw_whole_users_by_the_seed() -> None:

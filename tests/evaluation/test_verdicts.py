@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from tests.support.made_up_log import SMALL, made_up
@@ -11,6 +13,7 @@ from lorabank.evaluation.methods.registry import METHODS
 from lorabank.evaluation.metrics import EventScores
 from lorabank.evaluation.report.assemble import assemble
 from lorabank.evaluation.report.findings import NO_HELP
+from lorabank.evaluation.report.html import render
 from lorabank.evaluation.report.results import Report
 from lorabank.evaluation.running import Outcome, Run
 from lorabank.evaluation.splits import make_split
@@ -71,6 +74,24 @@ def test_what_was_not_run_is_neither_reached_nor_missed() -> None:
     marks = marks_of(report("helps"))
     assert marks["skills vs random groups"] is None
     assert marks["after a drift"] is None
+
+
+def test_a_target_that_is_never_met_saves_nothing() -> None:
+    for world, met in (("helps", True), ("harms", False)):
+        found = report(world)
+        ours = found.method("everything")
+        assert ours is not None
+        assert ours.target_adjusted.reached is met
+        mark = next(mark for mark in found.marks if mark.name == "events to the bank-free target")
+        count = f"{ours.target_adjusted.events.mean:.0f} events"
+        assert mark.found.startswith("not within " + count) is not met
+        assert ("fewer (" + count in mark.found) is met
+        page = re.search(r"<h2>Learning</h2>.*?</table>", render(found), re.DOTALL)
+        assert page is not None
+        rows = dict(re.findall(r"<tr[^>]*><td>(\S+)</td>(.*?)</tr>", page[0], re.DOTALL))
+        cells = re.findall(r"<td>(.*?)</td>", rows[ours.name.strip()])
+        assert (cells[1] == "never") is not met
+        assert (cells[2] == "&ndash;") is not met
 
 
 def test_numbers_are_those_of_all_seeds() -> None:

@@ -87,13 +87,13 @@ def _cells(m: Summary) -> tuple[str | Text, ...]:
 
 
 def _marks(report: Report) -> Table:
+    """What was wanted above what was found: side by side, both would be broken into words."""
     table = _table("\nMarks", None)
-    table.add_column("mark", max_width=30)
-    table.add_column("wanted", max_width=18)
-    table.add_column("found", max_width=20)
+    table.add_column("mark")
     table.add_column("", no_wrap=True)
     for mark in report.marks:
-        table.add_row(mark.name, mark.wanted, Text(mark.found), _verdict(mark))
+        lines = (mark.name, f"  wanted: {mark.wanted}", f"  found:  {mark.found}")
+        table.add_row(Text("\n".join(lines)), _verdict(mark))
     return table
 
 

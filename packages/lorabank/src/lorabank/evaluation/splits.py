@@ -9,7 +9,7 @@ import numpy as np
 from lorabank.errors import InvalidInputError
 from lorabank.evaluation.events import Log, ordered_log
 from lorabank.evaluation.settings import EvaluateSettings
-from lorabank.evaluation.sources.table import Dataset
+from lorabank.evaluation.sources.table import Dataset, in_words
 from lorabank.types.arrays import AnyFloatArray, BoolArray, IntArray
 
 NEW_SHARE = 0.2
@@ -69,9 +69,8 @@ def make_split(dataset: Dataset, settings: EvaluateSettings, seed: int) -> Split
     new = _within(new, np.clip(events, 0, settings.events_per_user), settings.test_events)
     for side, drawn in (("past", fit), ("new", new)):
         if len(drawn) < LEAST_USERS:
-            raise InvalidInputError(
-                f"{side} users", len(drawn), f"at least {LEAST_USERS}, of some hundred in all"
-            )
+            least = f"at least {LEAST_USERS}, of some hundred in all"
+            raise InvalidInputError(f"{side} users", len(drawn), f"{least}; {_account(dataset)}")
     return Split(
         fit=_log(dataset, fit, cut, settings, [seed, 12]),
         choose=_log(dataset, choose, cut, settings, [seed, 13]),
@@ -92,6 +91,20 @@ def sitting_times(user: IntArray, time: AnyFloatArray) -> AnyFloatArray:
     result = np.empty_like(t)
     result[order] = t[start]
     return result
+
+
+def _account(dataset: Dataset) -> str:
+    """What the log has, and what it has not for which reasons."""
+    likes = np.bincount(dataset.user[dataset.liked], minlength=_size(dataset))
+    users, several = len(np.unique(dataset.user)), np.count_nonzero(likes >= 2)
+    said = [f"the log has {users:,} users, {several:,} of them with two likes or more"]
+    reading = dataset.reading
+    if lost := sum(reading.skipped.values()):
+        reasons = in_words(reading.skipped)
+        said.append(f"{lost:,} of its {reading.rows:,} rows were left out: {reasons}")
+    if reading.repeated:
+        said.append(f"{reading.repeated:,} rows repeat an item that the user had before")
+    return "; ".join(said)
 
 
 def _by_time(dataset: Dataset, users: IntArray) -> tuple[IntArray, IntArray, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lorabank.evaluation.report.marks import EVERYTHING, KNN
 from lorabank.evaluation.report.results import Data, Summary, Versus
 from lorabank.evaluation.report.words import nats, share
+from lorabank.evaluation.sources.table import in_words
 
 NO_HELP = "The bank does not help on your data"
 
@@ -74,16 +75,14 @@ def _reading(data: Data) -> list[str]:
     lost = sum(data.skipped.values())
     said = []
     if lost:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in data.skipped.items())
-        said.append(f"{lost:,} of {data.rows:,} rows were left out: {reasons}.")
+        said.append(f"{lost:,} of {data.rows:,} rows were left out: {in_words(data.skipped)}.")
     if data.repeated:
         said.append(
             f"{data.repeated:,} rows repeat an item that the user had before: what is predicted is "
             "what is new to a user."
         )
     if data.items_skipped:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in data.items_skipped.items())
-        said.append(f"Of the catalogue: {reasons}.")
+        said.append(f"Of the catalogue: {in_words(data.items_skipped)}.")
     if data.rated and data.likes == data.used_rows:
         said.append("The log has ratings, and every row counted as a like: see --like.")
     if data.sampled < 1:

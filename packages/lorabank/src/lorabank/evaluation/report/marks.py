@@ -100,9 +100,11 @@ def _speed(ours: Summary | None) -> Iterator[Mark]:
     difference = ours.area_vs_bank_free
     yield Mark(area, "below zero by its upper bound", nats(difference), difference.upper < 0)
     target = ours.target_adjusted
-    text = f"{percent(target.against.mean).lstrip('+')} fewer ({target.events.mean:.0f} events)"
+    count = f"{target.events.mean:.0f} events"
+    saved = percent(abs(target.against.mean)).lstrip("+")
+    text = f"{saved} {'more' if target.against.mean < 0 else 'fewer'} ({count})"
     reached = target.reached and target.against.mean >= FASTER
-    yield Mark(events, fewer, text if target.reached else "not reached", reached)
+    yield Mark(events, fewer, text if target.reached else f"not within {count}", reached)
 
 
 def _harm(ours: Summary | None, excess: float | None, bound: float | None) -> Mark:

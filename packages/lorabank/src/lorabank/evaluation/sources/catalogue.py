@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from lorabank.errors import InvalidInputError
 from lorabank.evaluation.sources.codes import Codebook
-from lorabank.evaluation.sources.csv_file import CsvFile
+from lorabank.evaluation.sources.csv_file import CsvFile, is_utf8
 from lorabank.evaluation.sources.embedding import embed, unit
 from lorabank.evaluation.sources.interactions import ITEM, require
 from lorabank.evaluation.sources.table import INSTALL, Reading, SourceUnavailableError
 from lorabank.types.arrays import FloatArray, as_matrix
 
 TWICE, NAMELESS = "item_id occurs again", "no item_id"
+NOT_TEXT = "text that is not UTF-8 (kept, with what can be read)"
 TEXTLESS = "no text (kept, with a zero vector)"
 VECTORLESS = "vector of zeros, or not finite (kept, as zeros)"
 
@@ -87,7 +87,11 @@ def _csv(path: Path, reading: Reading) -> tuple[list[bytes], list[str]]:
     texts: list[str] = []
     for batch in file.batches([ITEM, *names], newlines=True):
         ids += [(value or b"").strip() for value in batch.column(0).to_pylist()]
-        cells = [_texts(batch.column(i + 1)) for i in range(len(names))]
+        raw = [batch.column(i + 1).to_pylist() for i in range(len(names))]
+        reading.skip_items(
+            NOT_TEXT, sum(not all(map(is_utf8, row)) for row in zip(*raw, strict=True))
+        )
+        cells = [_texts(column) for column in raw]
         texts += [_joined(names, row) for row in zip(*cells, strict=True)]
     reading.skip_items("another number of columns than the header", file.wrong_width)
     return ids, texts
@@ -160,10 +164,8 @@ def _key(value: object) -> bytes:
     return value.strip() if isinstance(value, bytes) else str(value).strip().encode()
 
 
-def _texts(column: Any) -> list[str]:
-    return [
-        (value or b"").decode("utf-8", errors="replace").strip() for value in column.to_pylist()
-    ]
+def _texts(column: list[bytes | None]) -> list[str]:
+    return [(value or b"").decode("utf-8", errors="replace").strip() for value in column]
 
 
 def _joined(names: list[str], cells: tuple[str, ...]) -> str:

@@ -32,7 +32,7 @@ class CsvFile:
         size, done: bytes of the file, and those read so far.
 
     Raises:
-        InvalidInputError: empty, without a header, or a name that occurs twice.
+        InvalidInputError: empty, without a header in UTF-8, or a name that occurs twice.
         SourceUnavailableError: pyarrow is not installed.
     """
 
@@ -82,6 +82,9 @@ class CsvFile:
     def _header(self) -> tuple[tuple[str, ...], str]:
         with self.path.open("rb") as raw, _opened(raw, self.path) as file:
             start = file.read(HEADER_BYTES)
+        header = b"".join(start.splitlines()[:1])
+        if b"\0" in header or not is_utf8(header):  # UTF-16 is full of zeros
+            raise InvalidInputError(str(self.path), "a header that is not UTF-8", "a file in UTF-8")
         line = start.decode("utf-8-sig", errors="replace").splitlines()[:1]
         if not line or not line[0].strip():
             raise InvalidInputError(str(self.path), "no header", "names of columns in line 1")
@@ -112,6 +115,15 @@ class _Counting(io.RawIOBase):
         if block:
             self._last = block[-1:]
         return block
+
+
+def is_utf8(text: bytes | None) -> bool:
+    """Whether these bytes, if any, are text."""
+    try:
+        (text or b"").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _opened(raw: BinaryIO, path: Path) -> BinaryIO | gzip.GzipFile:

@@ -12,13 +12,14 @@ import numpy as np
 from lorabank.errors import InvalidInputError
 from lorabank.evaluation.sources.codes import UNKNOWN, Codebook, UserSample
 from lorabank.evaluation.sources.columns import in_seconds, numbers, times
-from lorabank.evaluation.sources.csv_file import CsvFile
-from lorabank.evaluation.sources.table import Codes, OnProgress, Reading
+from lorabank.evaluation.sources.csv_file import CsvFile, is_utf8
+from lorabank.evaluation.sources.table import Codes, OnProgress, Reading, in_words
 from lorabank.types.arrays import AnyFloatArray, BoolArray
 
 USER, ITEM, RATING = "user_id", "item_id", "rating"
 CLOCK, POSITION = "timestamp", "pos"
 SWALLOWED = "inside an unclosed quote"
+NOT_TEXT = "item_id not in the catalogue, and not UTF-8 either"
 
 
 @dataclass(slots=True)
@@ -114,7 +115,9 @@ def read_interactions(
     tell("read", max(file.size, 1), max(file.size, 1))
     joined = growing.joined()
     if not len(joined):
-        raise InvalidInputError(str(path), reading.skipped or "no rows", "at least one usable row")
+        lost = f"; left out: {in_words(reading.skipped)}" if reading.skipped else ""
+        found = f"none of {reading.rows:,} rows" if reading.rows else "no rows"
+        raise InvalidInputError(str(path), found, f"at least one usable row{lost}")
     if clock:
         joined.time = in_seconds(joined.time)
     return joined, clock
@@ -142,10 +145,12 @@ def _usable(
     user_keys, item_keys = _keys(batch.column(USER)), _keys(batch.column(ITEM))
     time = times(batch.column(2)) if clock else numbers(batch.column(2))
     ratings = numbers(batch.column(RATING)) if like is not None else None
-    item = items.known(item_keys.values)[item_keys.index]
+    known = items.known(item_keys.values)
+    item = known[item_keys.index]
     reasons = {
         "no user_id": user_keys.empty,
         "no item_id": item_keys.empty,
+        NOT_TEXT: _not_text(item_keys.values, known)[item_keys.index],
         "item_id not in the catalogue": item == UNKNOWN,
         f"{CLOCK if clock else POSITION} is not a number" + (" or date" if clock else ""): np.isnan(
             time
@@ -184,6 +189,15 @@ def _keys(column: Any) -> _Keys:
     index = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32)
     empty = np.array([not value for value in values], np.bool_)
     return _Keys(values, index, empty[index] if len(values) else np.zeros(0, np.bool_))
+
+
+def _not_text(keys: list[bytes], codes: Codes) -> BoolArray:
+    """Which of these ids are of another encoding than the catalogue's, most likely; (n,).
+
+    If both have it, ids agree, and nothing is amiss.
+    """
+    pairs = zip(keys, codes.tolist(), strict=True)
+    return np.array([code == UNKNOWN and not is_utf8(key) for key, code in pairs], np.bool_)
 
 
 def _renumbered(rows: Rows, stays: BoolArray, renumbered: Codes) -> Rows:

@@ -45,6 +45,10 @@ def load_dataset(
         dataset = BUILTIN[interactions](like)
         tell("read", 1, 1)
         return dataset
+    if interactions in BUILTIN and not Path(interactions).is_file():
+        raise InvalidInputError(
+            "ITEMS", items, f"nothing: {interactions!r} is a built-in log, and brings its items"
+        )
     reading = Reading()
     path = _file(interactions, "INTERACTIONS")
     codes, vectors = read_catalogue(_file(items, "ITEMS"), reading)

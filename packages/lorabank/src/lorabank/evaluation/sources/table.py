@@ -23,6 +23,11 @@ class SourceUnavailableError(LorabankError):
     """A package that reading needs is not installed; the message says what to install."""
 
 
+def in_words(counts: dict[str, int]) -> str:
+    """``2 no user_id, 1 pos is not a number``."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+
+
 @dataclass(slots=True)
 class Reading:
     """The account of what was read.
