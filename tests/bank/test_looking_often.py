@@ -66,7 +66,7 @@ def evidence(
 
 
 def learned(found: Sequence[Match], defaults: Hyperparameters, **options: float) -> Strategy:
-    return learn((), Trials.of(match.pattern for match in found), defaults, **options)
+    return learn((), Trials.of_matches(found), defaults, **options)
 
 
 def looks(found: list[Match], every: int) -> list[Strategy]:

@@ -37,7 +37,7 @@ async def check(store: FaissStore, count: int) -> None:
             tested = PatternFilter(exclude_user_key=where.exclude_user_key, has_trial=True)
             matches = await store.search(NAMESPACE, vector(3), k, tested)
             found = await store.search_trials(NAMESPACE, vector(3), k, where)
-            assert told(found) == told(Trials.of(match.pattern for match in matches))
+            assert told(found) == told(Trials.of_matches(matches))
             if where == EVERYTHING:
                 assert len(found) == min(k, count)
 

@@ -12,9 +12,9 @@ from lorabank.config import ContrastiveConfig
 from lorabank.population.ground import Ground, make_ground
 from lorabank.population.neighbour_training import count
 from lorabank.population.predictor import Predictor, ranks_of
-from lorabank.population.proof import ndcg, user_means
 from lorabank.population.tabling import TableChoice, build_table
 from lorabank.population.tilting import SCALES, TARGETS, TILTS, Leaning, LeaningChooser
+from lorabank.statistics.scores import ndcg, user_means
 
 WORLD = World()
 NEIGHBOURS = replace(QUICK.neighbours, decays=(0.85, 0.7), ranks=())

@@ -24,11 +24,12 @@ from lorabank.demo.protocol import Protocol, make_protocol
 from lorabank.demo.rate import JUDGES, as_rows
 from lorabank.demo.settings import DemoSettings, engine_config
 from lorabank.demo.tuning import tune
-from lorabank.evaluation.metrics import ndcg, score_events, user_means
+from lorabank.evaluation.metrics import score_events
 from lorabank.numerics.contrastive import Calibration
 from lorabank.numerics.lora import Matrices, forward, initial_matrices
 from lorabank.population.tasks import ContrastiveTask
 from lorabank.population.training import Schedule, fit_epochs
+from lorabank.statistics.scores import ndcg, user_means
 from lorabank.types.arrays import AnyFloatArray
 from lorabank.types.items import ItemPool
 

@@ -12,8 +12,6 @@ from typing import Protocol
 from lorabank.types.feedback import Feedback
 from lorabank_bench.measuring import Case
 
-NODE_MODULES = Path(".cache/bench-peers/node_modules")
-
 
 class Peer(Protocol):
     """One library."""

@@ -17,7 +17,7 @@ from lorabank.errors import (
 from lorabank.logs import get_logger
 from lorabank.protocols import Capability, Embedder, StoreStats
 from lorabank.turns import in_worker
-from lorabank.types.arrays import FloatArray, as_vector
+from lorabank.types.arrays import FloatArray, as_vector, unit_vector
 from lorabank.types.checks import check_count
 from lorabank.types.pattern import Match, Pattern
 from lorabank.types.query import PatternFilter
@@ -36,7 +36,6 @@ from lorabank_agentic_flow.settings import Settings
 from lorabank_agentic_flow.transport import Transport
 from lorabank_agentic_flow.writing import Writer
 from lorabank_memory.search import nearest
-from lorabank_memory.segment import unit_vector
 
 _log = get_logger("lorabank_agentic_flow.store")
 _INLINE_NUMBERS = 1 << 20  # searching so many takes about a millisecond; more goes to a thread

@@ -12,10 +12,10 @@ import numpy as np
 from lorabank import codec
 from lorabank.errors import CodecError, EmbeddingSpaceError, InvalidInputError
 from lorabank.turns import unhurried
+from lorabank.types.arrays import unit_vector
 from lorabank.types.pattern import Pattern
 from lorabank.types.skill import Skill
 from lorabank_faiss import columns
-from lorabank_faiss.vectors import unit_vector
 
 
 def encoded(value: Pattern | Skill, kind: str) -> bytes:

@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from lorabank.errors import BankClosedError, InvalidInputError
 from lorabank.protocols import Capability, StoreStats, Wanted
-from lorabank.types.arrays import FloatArray, as_vector
+from lorabank.types.arrays import FloatArray, as_vector, unit_vector
 from lorabank.types.checks import check_count, check_number, check_text
 from lorabank.types.pattern import Match, Pattern
 from lorabank.types.query import PatternFilter
@@ -29,7 +29,6 @@ from lorabank_faiss.maintenance import Maintenance
 from lorabank_faiss.readers import Readers
 from lorabank_faiss.records import Batch, encoded
 from lorabank_faiss.transaction import Transaction, bound_space, check_dim
-from lorabank_faiss.vectors import unit_vector
 from lorabank_faiss.writing import GroupCommit
 
 T = TypeVar("T")
@@ -121,7 +120,7 @@ class FaissStore:
             self._maintenance.wake()
             matches = await self.search(namespace, vector, k, where)
             async with self._using():
-                found = await self._in_thread(partial(_of_patterns, matches))
+                found = await self._in_thread(partial(Trials.of_matches, matches))
         return found
 
     async def search_joint(
@@ -143,7 +142,7 @@ class FaissStore:
             found = self._trials(namespace, query, trials.k, where)
             unread = found is None
             if found is None:
-                found = _of_patterns(self._search(namespace, query, trials.k, where))
+                found = Trials.of_matches(self._search(namespace, query, trials.k, where))
             return conclude(matches, found), unread
 
         async with self._using():
@@ -274,7 +273,3 @@ class FaissStore:
         if self._space is None:
             self._space, self._dim = bound_space(connection)
         check_dim(self._space, self._dim, dim)
-
-
-def _of_patterns(matches: Sequence[Match]) -> Trials:
-    return Trials.of(match.pattern for match in matches)

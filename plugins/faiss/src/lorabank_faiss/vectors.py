@@ -6,7 +6,6 @@ that equal contexts tie (and are then ordered by id).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,13 +17,6 @@ from lorabank.types.arrays import FloatArray
 _DECIMALS = 6
 # More than a float32 product's rounding error: who is this near the k-th is looked at again.
 MARGIN = 2e-5
-
-
-def unit_vector(vector: FloatArray) -> NDArray[np.float64]:
-    """``vector`` at length one, float64 (dim,); a zero vector stays zero."""
-    wide = vector.astype(np.float64)
-    norm = math.sqrt(np.dot(wide, wide))
-    return wide / norm if norm > 0 else wide
 
 
 def unit_vectors(contexts: Sequence[FloatArray]) -> FloatArray:

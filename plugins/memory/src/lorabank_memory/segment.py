@@ -6,7 +6,6 @@ lock. Removing does not: while a thread looks at a segment, it is copied first (
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from itertools import compress
 from typing import Any, NamedTuple, TypeVar
@@ -150,13 +149,6 @@ def passing(columns: NDArray[np.void], where: PatternFilter) -> BoolArray:
     for test in _tests(columns, where):
         mask &= test
     return mask
-
-
-def unit_vector(vector: FloatArray) -> NDArray[np.float64]:
-    """``vector`` at length one, float64 (dim,); a zero vector stays zero."""
-    wide = vector.astype(np.float64)
-    norm = math.sqrt(np.dot(wide, wide))
-    return wide / norm if norm > 0 else wide
 
 
 def unit_vectors(vectors: FloatArray) -> FloatArray:

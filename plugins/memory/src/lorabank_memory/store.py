@@ -12,7 +12,7 @@ import numpy as np
 from lorabank.errors import BankClosedError, EmbeddingSpaceError, InvalidInputError
 from lorabank.protocols import Capability, StoreStats
 from lorabank.turns import in_worker
-from lorabank.types.arrays import Float64Array, FloatArray, as_vector, check_finite
+from lorabank.types.arrays import Float64Array, FloatArray, as_vector, check_finite, unit_vector
 from lorabank.types.checks import check_count, check_number, check_text
 from lorabank.types.pattern import Match, Pattern
 from lorabank.types.query import PatternFilter
@@ -21,7 +21,7 @@ from lorabank.types.space import EmbeddingSpace
 from lorabank.types.trials import Trials
 from lorabank_memory.namespace import Namespace
 from lorabank_memory.search import nearest, nearest_trials
-from lorabank_memory.segment import View, unit_vector
+from lorabank_memory.segment import View
 
 # Searching this many numbers (2048 x 512) takes about a millisecond; more goes to a thread.
 _INLINE_NUMBERS = 1 << 20

@@ -93,7 +93,7 @@ class CapabilityLaws(Suite):
             for k in (0, 3, 1000):
                 query = self.make.axis(1)
                 matches = await store.search(NAMESPACE, query, k, replace(where, has_trial=True))
-                expected = Trials.of(match.pattern for match in matches)
+                expected = Trials.of_matches(matches)
                 found = await store.search_trials(NAMESPACE, query, k, where)
                 assert list(found.ids) == list(expected.ids)
                 assert _plain(found) == _plain(expected)

@@ -238,8 +238,10 @@ class StandardBank:
             return await store.search_trials(namespace, vector, EVIDENCE_LIMIT, where)
         matches = await store.search(namespace, vector, EVIDENCE_LIMIT, where)
         if len(matches) <= FEW_TRIALS:
-            return _columns(matches)
-        return await in_worker(_columns, matches, limiter=self._limiter, abandon_on_cancel=True)
+            return Trials.of_matches(matches)
+        return await in_worker(
+            Trials.of_matches, matches, limiter=self._limiter, abandon_on_cancel=True
+        )
 
     async def _vector(self, query: Query) -> FloatArray:
         if query.context is not None:
@@ -273,10 +275,6 @@ class StandardBank:
     def _check_embedder(self, space: EmbeddingSpace) -> None:
         if self._embedder is not None and self._embedder.space != space:
             raise EmbeddingSpaceError(f"the embedder makes {self._embedder.space}, not {space}")
-
-
-def _columns(matches: Sequence[Match]) -> Trials:
-    return Trials.of(match.pattern for match in matches)
 
 
 def _advise(matches: Sequence[Match], evidence: Trials, query: Query) -> Strategy:

@@ -13,15 +13,9 @@ from lorabank.demo.results import Change, CurvePoint, Method, OnlineEffect, Time
 from lorabank.demo.tuning import Tuned
 from lorabank.evaluation.bootstrap import paired_bootstrap
 from lorabank.evaluation.events import Events
-from lorabank.evaluation.metrics import (
-    EventScores,
-    UserScores,
-    ndcg,
-    score_events,
-    user_means,
-    user_scores,
-)
+from lorabank.evaluation.metrics import EventScores, UserScores, score_events, user_scores
 from lorabank.numerics.contrastive import Calibration
+from lorabank.statistics.scores import ndcg, user_means
 from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray
 
 NAMES = {

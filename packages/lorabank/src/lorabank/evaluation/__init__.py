@@ -10,14 +10,8 @@ from lorabank.evaluation.bootstrap import Interval, PairedComparison, paired_boo
 from lorabank.evaluation.contexts import decayed_contexts
 from lorabank.evaluation.events import Events, Log, ordered_log
 from lorabank.evaluation.folds import Fold, make_folds
-from lorabank.evaluation.metrics import (
-    EventScores,
-    UserScores,
-    hit_rate,
-    ndcg,
-    score_events,
-    user_scores,
-)
+from lorabank.evaluation.metrics import EventScores, UserScores, score_events, user_scores
+from lorabank.statistics.scores import hit_rate, ndcg
 
 __all__ = [
     "Blend",

@@ -10,9 +10,10 @@ import numpy as np
 from lorabank.errors import InvalidInputError
 from lorabank.evaluation.events import Log
 from lorabank.evaluation.folds import Fold, scored, user_weights
-from lorabank.evaluation.metrics import middle_rank, ndcg, user_means
+from lorabank.evaluation.metrics import middle_rank
 from lorabank.numerics.calibration import ScoredEvents, fit_calibration
 from lorabank.numerics.contrastive import Calibration
+from lorabank.statistics.scores import ndcg, user_means
 from lorabank.types.arrays import AnyFloatArray, FloatArray
 
 POPULARITY_ONLY = Calibration(tau=0.0, prior_weight=1.0)

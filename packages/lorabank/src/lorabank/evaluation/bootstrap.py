@@ -65,12 +65,13 @@ def paired_bootstrap(
     mean_a, mean_b = float(ours.mean()), float(theirs.mean())
     return PairedComparison(
         difference=_interval(mean_a - mean_b, a - b, level),
-        relative=_interval(_ratio(mean_a, mean_b), _ratio(a, b), level),
+        relative=_interval(relative(mean_a, mean_b), relative(a, b), level),
         users=len(ours),
     )
 
 
-def _ratio(a: AnyFloatArray | float, b: AnyFloatArray | float) -> AnyFloatArray:
+def relative(a: AnyFloatArray | float, b: AnyFloatArray | float) -> AnyFloatArray:
+    """``a / b - 1``; zero where b is zero."""
     a, b = np.asarray(a), np.asarray(b)
     ratio: AnyFloatArray = np.divide(a, b, out=np.ones_like(a), where=b != 0) - 1.0
     return ratio

@@ -11,9 +11,10 @@ from lorabank.errors import InvalidInputError
 from lorabank.evaluation.baselines import blended
 from lorabank.evaluation.ground import Ground
 from lorabank.evaluation.methods.base import Calibrated, Model, Scores
-from lorabank.evaluation.metrics import middle_rank, ndcg
+from lorabank.evaluation.metrics import middle_rank
 from lorabank.numerics.calibration import ScoredEvents, fit_calibration
 from lorabank.numerics.contrastive import Calibration, log_sum_exp
+from lorabank.statistics.scores import ndcg
 from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray
 
 Candidate: TypeAlias = tuple[Mapping[str, float], Model]

@@ -8,6 +8,7 @@ import numpy as np
 
 from lorabank.evaluation.events import Events, Log
 from lorabank.numerics.contrastive import Calibration, log_sum_exp
+from lorabank.statistics.scores import hit_rate, ndcg, user_means
 from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray
 
 CHUNK = 512
@@ -67,25 +68,6 @@ def score_events(
         logits += weight[part, None] * log_prior
         rank[part], nll[part] = _score_logits(log, events, part, logits)
     return EventScores(rank, nll)
-
-
-def ndcg(rank: AnyFloatArray, k: int = 10) -> AnyFloatArray:
-    """Normalised discounted cumulative gain of one relevant item: ``1 / log2(1 + rank)`` or 0."""
-    gain: AnyFloatArray = np.where(rank <= k, 1.0 / np.log2(1.0 + rank), 0.0)
-    return gain
-
-
-def hit_rate(rank: AnyFloatArray, k: int = 10) -> AnyFloatArray:
-    """1 where the item is among the first k, else 0."""
-    hit: AnyFloatArray = (rank <= k).astype(np.float64)
-    return hit
-
-
-def user_means(values: AnyFloatArray, user: IntArray) -> AnyFloatArray:
-    """Mean of ``values`` (n,) within each user that occurs, (u,), by the user's number."""
-    _, inverse = np.unique(user, return_inverse=True)
-    means: AnyFloatArray = np.bincount(inverse, values) / np.bincount(inverse)
-    return means
 
 
 def user_scores(events: Events, scores: EventScores, k: int = 10) -> UserScores:

@@ -11,9 +11,10 @@ from lorabank.config import MixtureConfig
 from lorabank.population.experts import Candidate
 from lorabank.population.ground import Ground
 from lorabank.population.model import IDENTITY, Expert
-from lorabank.population.proof import ndcg, paired_evidence, user_means
+from lorabank.population.proof import paired_evidence
 from lorabank.population.report import ExpertReport
 from lorabank.population.trust import mixed_losses
+from lorabank.statistics.scores import ndcg, user_means
 from lorabank.types.arrays import AnyFloatArray, BoolArray, IntArray
 from lorabank.types.skill import Evidence
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from lorabank.numerics.contrastive import Calibration
 from lorabank.numerics.lora import Matrices
 from lorabank.population.tasks import Task
+from lorabank.statistics.scores import user_means
 from lorabank.statistics.student import student_quantile
 from lorabank.types.arrays import AnyFloatArray, IntArray
 from lorabank.types.skill import Evidence
@@ -51,16 +50,3 @@ def paired_evidence(
     error = float(gains.std(ddof=1)) / users**0.5
     reach = error * student_quantile(0.5 + confidence / 2, users - 1)
     return Evidence(mean / scale, (mean - reach) / scale, (mean + reach) / scale, users, len(user))
-
-
-def ndcg(rank: AnyFloatArray, cutoff: int = 10) -> AnyFloatArray:
-    """Of one relevant item at each rank (n,), 1 being the best."""
-    gain: AnyFloatArray = np.where(rank <= cutoff, 1.0 / np.log2(1.0 + rank), 0.0)
-    return gain
-
-
-def user_means(values: AnyFloatArray, user: IntArray) -> AnyFloatArray:
-    """Mean of the rows' values (n,) within each user that occurs, (u,)."""
-    _, inverse = np.unique(user, return_inverse=True)
-    means: AnyFloatArray = np.bincount(inverse, values) / np.bincount(inverse)
-    return means

@@ -17,9 +17,9 @@ from lorabank.population.counting import PairCounts
 from lorabank.population.ground import Ground
 from lorabank.population.neighbours import ItemToItem
 from lorabank.population.predictor import Predictor, ranks_of
-from lorabank.population.proof import ndcg, user_means
 from lorabank.population.tabling import Factoriser, TableChoice, build_table
 from lorabank.population_config import PopulationConfig
+from lorabank.statistics.scores import ndcg, user_means
 from lorabank.turns import give_way, unhurried
 from lorabank.types.arrays import AnyFloatArray, IntArray
 

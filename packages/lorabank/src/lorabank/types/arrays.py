@@ -107,6 +107,16 @@ def as_vector(value: object, field: str, dim: int | None = None) -> FloatArray:
     return array
 
 
+def unit_vector(vector: FloatArray) -> Float64Array:
+    """``vector`` at length one, float64 (dim,); a zero vector stays zero.
+
+    Backends that store and compare these agree to the bit.
+    """
+    wide = vector.astype(np.float64)
+    norm = math.sqrt(np.dot(wide, wide))
+    return wide / norm if norm > 0 else wide
+
+
 def check_out(out: FloatArray, shape: tuple[int, ...], inputs: FloatArray) -> None:
     """An output that the caller gave: float32 of a shape, contiguous, apart from ``inputs``.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lorabank.turns import give_way, unhurried
 from lorabank.types.arrays import Float64Array, IntArray
 from lorabank.types.hyperparameters import Hyperparameters
-from lorabank.types.pattern import Pattern, TrialOutcome
+from lorabank.types.pattern import Match, Pattern, TrialOutcome
 
 # Of one trial. ``user`` is Python's 64-bit hash of the user's key: equal numbers are one user, in
 # this process. ``fold`` is the user's, 0 or 1; ``defaults`` is a place in ``Trials.settings``;
@@ -62,6 +62,11 @@ class Trials:
     def of(cls, patterns: Iterable[Pattern]) -> Trials:
         """Those of ``patterns`` that have one, in their order."""
         return TrialWriter().write(patterns)
+
+    @classmethod
+    def of_matches(cls, matches: Iterable[Match]) -> Trials:
+        """Those of what a search found, in its order."""
+        return cls.of(match.pattern for match in matches)
 
     def take(self, rows: IntArray) -> Trials:
         """The trials of these rows, in this order."""

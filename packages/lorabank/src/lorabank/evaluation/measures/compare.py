@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lorabank.errors import InvalidInputError
-from lorabank.evaluation.bootstrap import Interval
+from lorabank.evaluation.bootstrap import Interval, relative
 from lorabank.types.arrays import AnyFloatArray, IntArray
 
 LEVEL = (2.5, 97.5)
@@ -36,8 +36,8 @@ class Resamples:
     def relative(self, ours: AnyFloatArray, theirs: AnyFloatArray) -> Interval:
         """Mean of ours over mean of theirs, minus 1; 0 where theirs is 0."""
         a, b = self._means(ours), self._means(theirs)
-        mean = float(_ratio(float(ours.mean()), float(theirs.mean())))
-        return interval(mean, _ratio(a, b))
+        mean = float(relative(float(ours.mean()), float(theirs.mean())))
+        return interval(mean, relative(a, b))
 
     def _means(self, values: AnyFloatArray) -> AnyFloatArray:
         means: AnyFloatArray = self.weights @ values / self.weights.sum(axis=1)
@@ -62,9 +62,3 @@ def interval(mean: float, drawn: AnyFloatArray) -> Interval:
     """A number with the percentiles of its resamples (Efron 1979)."""
     lower, upper = np.percentile(drawn, LEVEL)
     return Interval(mean, float(lower), float(upper))
-
-
-def _ratio(a: AnyFloatArray | float, b: AnyFloatArray | float) -> AnyFloatArray:
-    a, b = np.asarray(a), np.asarray(b)
-    ratio: AnyFloatArray = np.divide(a, b, out=np.ones_like(a), where=b != 0) - 1.0
-    return ratio

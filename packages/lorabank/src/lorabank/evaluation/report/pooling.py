@@ -9,8 +9,8 @@ import numpy as np
 
 from lorabank.evaluation.measures.compare import Resamples, draw
 from lorabank.evaluation.measures.curves import by_event, choose_horizon
-from lorabank.evaluation.metrics import hit_rate, ndcg, user_means
 from lorabank.evaluation.running import Run
+from lorabank.statistics.scores import hit_rate, ndcg, user_means
 from lorabank.types.arrays import AnyFloatArray, IntArray
 
 BLEND, LIKELY, POPULARITY = "blend", "likely_blend", "popularity"

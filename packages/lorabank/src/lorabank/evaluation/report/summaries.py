@@ -6,9 +6,9 @@ import numpy as np
 
 from lorabank.evaluation.measures.curves import smooth, updates_to_target
 from lorabank.evaluation.measures.harm import harm
-from lorabank.evaluation.metrics import ndcg
 from lorabank.evaluation.report.pooling import BLEND, LIKELY, POPULARITY, Pool
 from lorabank.evaluation.report.results import At, Curve, Summary, Versus
+from lorabank.statistics.scores import ndcg
 
 AT = (5, 10, 25, 50)
 
