@@ -184,8 +184,8 @@ async def test_a_dead_letter_is_counted() -> None:
 
 async def test_an_update_that_outlasts_the_drain_is_told_that_its_episode_is_rejected() -> None:
     bank, reports = ScriptedBank(), list[UpdateReport]()
-    query = QueryConfig(budget=2.0, deadline=30.0, refresh_every=1)
-    config = make_config(query=query, outbox=OutboxConfig(drain=0.1))
+    query = QueryConfig(budget=4.0, deadline=30.0, refresh_every=1)
+    config = make_config(query=query, outbox=OutboxConfig(drain=1.0))
 
     async def late(engine: Engine, adapter: Adapter) -> None:
         reports.extend((await run_updates(engine, adapter, 1))[1])
@@ -201,3 +201,22 @@ async def test_an_update_that_outlasts_the_drain_is_told_that_its_episode_is_rej
                 told = await engine.disconnect_reasoning_bank()
     assert (told.delivered, told.undelivered) == (3, ()), "the others' are not held back by it"
     assert [report.episode for report in reports] == ["rejected"]
+
+
+async def test_what_waits_while_the_drain_runs_out_is_given_back() -> None:
+    """Also where the whole of its time is over before the updates' half of it was noticed."""
+    bank = ScriptedBank()
+    query = QueryConfig(budget=4.0, deadline=30.0, refresh_every=1)
+    config = make_config(query=query, outbox=OutboxConfig(drain=1e-9))
+
+    async with Engine(config, bank) as engine:
+        adapter, _ = await run_updates(engine, await engine.create_adapter("u"), 3)
+        bank.script["learn_strategy"] = hanging
+        bank.started.clear()
+        async with anyio.create_task_group() as group:
+            group.start_soon(run_updates, engine, adapter, 1)
+            await bank.started["learn_strategy"].wait()
+            with anyio.fail_after(5):
+                told = await engine.disconnect_reasoning_bank()
+            group.cancel_scope.cancel()
+    assert told.delivered + len(told.undelivered) == 3, "the newest waited for the next update"

@@ -93,21 +93,27 @@ class Connection:
             async with anyio.create_task_group() as group:
                 group.start_soon(self.outbox.run)
                 await self.closing.wait()
-                with anyio.move_on_after(self._config.drain):
-                    await self._drain()
+                with anyio.move_on_after(self._config.drain) as scope:
+                    await self._finish_updates()
+                self._hand_over()
+                with anyio.CancelScope(deadline=scope.deadline):
+                    await self.outbox.drain()
                 group.cancel_scope.cancel()
         finally:
+            self._hand_over()  # wherever it was cut off: what is not delivered is in the report
             self.outbox.close()
             self.inquiry.clear()
             self.report = self.outbox.report()
 
-    async def _drain(self) -> None:
+    async def _finish_updates(self) -> None:
         """Updates get half the time to finish, so that what they leave can still be delivered."""
         if self._updates:
             self._idle = anyio.Event()
             with anyio.move_on_after(self._config.drain / 2):
                 await self._idle.wait()
+
+    def _hand_over(self) -> None:
+        """No episode waits for its user's next update any more."""
         self._drained = True
         self.outbox.put_aside(list(self._pending.values()))
         self._pending.clear()
-        await self.outbox.drain()
