@@ -34,6 +34,9 @@ def test_an_http_url(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "secret" not in repr(transport)
     assert settings.refresh == 0.0
     assert not transport.exclusive
+    assert transport.longest_reply == 10 << 20
+    assert http_options(BankUrl.parse(url + "&reply_mb=20"))[0].longest_reply == 20 << 20
+    assert http_options(BankUrl.parse(url + "&reply_mb=0"))[0].longest_reply is None
 
 
 @pytest.mark.parametrize(

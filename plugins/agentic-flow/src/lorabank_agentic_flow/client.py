@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lorabank.errors import BankRejectedError
@@ -152,8 +152,10 @@ class Client:
             arguments["only_successes"] = True
         reply = await self._caller.call("reflexion_retrieve", arguments)
         if reply.long:
-            return await in_thread(read_listing, reply.pieces())
-        return read_listing(reply.pieces())
+            listing = await in_thread(read_listing, reply.pieces())
+        else:
+            listing = read_listing(reply.pieces())
+        return replace(listing, nbytes=reply.nbytes)
 
     async def _text(self, tool: str, arguments: dict[str, Any]) -> str:
         return (await self._caller.call(tool, arguments)).text

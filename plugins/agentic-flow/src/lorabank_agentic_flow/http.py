@@ -20,6 +20,7 @@ from lorabank_agentic_flow.transport import Streams
 
 # Statuses that won't change by asking again.
 _REFUSALS = {401: "who are you? (token)", 403: "forbidden", 404: "nothing there", 405: "no MCP"}
+MAX_REPLY = 10 << 20  # mcp-proxy ends a server that answers with more bytes
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,14 @@ class HttpTransport:
         url: ``http://host:port/mcp`` or ``https://...``, where certificates are verified.
         headers: sent with each request, such as ``Authorization``. Never logged.
         keep: seconds after which a write counts as saved: sql.js saves every five minutes.
+        longest_reply: see `Transport.longest_reply`; by default what mcp-proxy carries.
         verify: what certificates are verified against; None: what the HTTP library trusts.
     """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     keep: float = 600.0
+    longest_reply: int | None = MAX_REPLY
     verify: ssl.SSLContext | None = field(default=None, repr=False)
 
     @property

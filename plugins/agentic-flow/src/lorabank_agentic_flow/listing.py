@@ -55,11 +55,15 @@ Listed: TypeAlias = tuple[int, str, float]
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """``announced`` episodes: those that are certain, and texts that only may be episodes."""
+    """``announced`` episodes: those that are certain, and texts that only may be episodes.
+
+    ``nbytes`` of the server's message held them.
+    """
 
     announced: int
     certain: tuple[Listed, ...]
     doubtful: tuple[Listed, ...]
+    nbytes: int = 0
 
 
 def read_listing(pieces: Iterable[str]) -> Listing:

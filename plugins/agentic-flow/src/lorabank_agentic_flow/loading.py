@@ -32,11 +32,13 @@ class Snapshot:
         view: the newest versions.
         outdated: revisions that are there and that a newer one replaces.
         counts: rows just before.
+        nbytes: of the reply with all of it.
     """
 
     view: View
     outdated: list[str]
     counts: Counts
+    nbytes: int
 
 
 class _Content:
@@ -82,7 +84,7 @@ async def load(client: Client, namespace: str, embedder: Embedder | None) -> Sna
         await in_thread(content.add, await _confirmed(client, listing.doubtful))
     if content.foreign:
         await _add_foreign(client, counts, content.foreign, content.view, namespace, embedder)
-    return Snapshot(content.view, content.outdated, counts)
+    return Snapshot(content.view, content.outdated, counts, listing.nbytes)
 
 
 async def _listing(client: Client) -> tuple[Counts, Listing]:

@@ -13,6 +13,7 @@ from lorabank_agentic_flow.loading import Snapshot, load
 from lorabank_agentic_flow.operations import Operations, Work
 from lorabank_agentic_flow.records import Key, Record
 from lorabank_agentic_flow.replies import Counts
+from lorabank_agentic_flow.room import Room
 from lorabank_agentic_flow.settings import Settings
 from lorabank_agentic_flow.view import View
 
@@ -35,6 +36,7 @@ class Mirror:
         settings: Settings,
         embedder: Embedder | None,
         exclusive: bool,
+        room: Room,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
@@ -42,6 +44,7 @@ class Mirror:
         self._settings = settings
         self._embedder = embedder
         self._exclusive = exclusive
+        self._room = room
         self._monotonic = monotonic
         self._view: View | None = None
         self._loads = 0  # under way
@@ -84,6 +87,7 @@ class Mirror:
     async def reload(self, client: Client) -> Snapshot:
         """Read the remote again, and make that the view unless it is too large to keep."""
         self._loads += 1
+        begun = self._room.mark
         try:
             snapshot = await load(client, self._settings.foreign, self._embedder)
             for change in self._missed:
@@ -94,6 +98,7 @@ class Mirror:
                 self._missed.clear()
         self._loaded_at = self._checked_at = self._monotonic()
         self._expected = snapshot.counts
+        self._room.read(snapshot.nbytes, begun)
         self._last = snapshot.view
         self._keep(snapshot.view)
         return snapshot
@@ -132,6 +137,8 @@ class Mirror:
 
     def _count(self, rows: int) -> None:
         self._changes += 1
+        if rows < 0:
+            self._room.removed()
         if self._expected is not None:
             # Whether embeddings go with their episodes depends on the storage.
             embeddings = self._expected.embeddings + rows if rows >= 0 else -1

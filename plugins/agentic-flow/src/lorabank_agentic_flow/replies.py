@@ -5,6 +5,7 @@ Text that is not known here becomes a typed error with its first line, never a g
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,13 @@ class Reply:
     def long(self) -> bool:
         """Whether decoding it takes long enough to do it in a thread."""
         return not all(isinstance(part, str) for part in self._parts)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it took in the server's message."""
+        short = (part for part in self._parts if isinstance(part, str))
+        pieces = (piece for part in self._parts if not isinstance(part, str) for piece in part)
+        return sum(len(json.dumps(part)) for part in short) + sum(map(len, pieces))
 
     def pieces(self) -> Iterator[str]:
         """The text in pieces, each decoded when it is its turn.

@@ -14,12 +14,12 @@ from urllib.parse import unquote
 from lorabank.errors import InvalidInputError
 from lorabank.hooks import BankUrl
 from lorabank.types.checks import check_positive, check_text
-from lorabank_agentic_flow.http import HttpTransport
+from lorabank_agentic_flow.http import MAX_REPLY, HttpTransport
 from lorabank_agentic_flow.stdio import StdioTransport
 
 _COMMON = {"timeout", "cache_mb", "foreign"}
 _STDIO = _COMMON | {"server", "node"}
-_HTTP = _COMMON | {"refresh", "max_age", "tls", "ca", "token_env", "keep"}
+_HTTP = _COMMON | {"refresh", "max_age", "tls", "ca", "token_env", "keep", "reply_mb"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def http_options(url: BankUrl) -> tuple[HttpTransport, Settings]:
     """Of ``agentic-flow+http://host:port/mcp``; ``tls=true`` for https.
 
     ``token_env`` names the environment variable that holds a bearer token; ``ca`` a PEM file of
-    the authorities that certificates are verified against.
+    the authorities that certificates are verified against. ``reply_mb`` is the longest reply that
+    the server's owner lets pass, in MiB; 0: of any length.
 
     Raises: InvalidInputError for an unknown option, no host, or a token or file that is not there.
     """
@@ -90,6 +91,7 @@ def http_options(url: BankUrl) -> tuple[HttpTransport, Settings]:
         f"{scheme}://{url.netloc}{url.path or '/mcp'}",
         _headers(url.options.get("token_env")),
         _number(url.options, "keep", HttpTransport.keep),
+        int(_number(url.options, "reply_mb", MAX_REPLY / (1 << 20)) * (1 << 20)) or None,
         _authorities(url.options.get("ca"), tls),
     )
     return transport, _common(url.options)

@@ -53,6 +53,11 @@ class StdioTransport:
         return True
 
     @property
+    def longest_reply(self) -> int | None:
+        """See `Transport.longest_reply`: we read the server's output ourselves, whatever comes."""
+        return None
+
+    @property
     def journal(self) -> Path:
         """See `Transport.journal`: beside the database."""
         return journal_path(self.database)

@@ -31,6 +31,7 @@ from lorabank_agentic_flow.library import Library
 from lorabank_agentic_flow.mirror import Mirror
 from lorabank_agentic_flow.operations import Operations
 from lorabank_agentic_flow.records import PATTERN, SKILL, Key, Record, Revisions
+from lorabank_agentic_flow.room import Room
 from lorabank_agentic_flow.session import Caller
 from lorabank_agentic_flow.settings import Settings
 from lorabank_agentic_flow.transport import Transport
@@ -63,10 +64,11 @@ class AgenticFlowStore:
         self._operations = operations
         client = Client(connection, FreshReads())
         self._client = client
-        self._mirror = Mirror(client, operations, settings, embedder, transport.exclusive)
+        room = Room(transport.longest_reply)
+        self._mirror = Mirror(client, operations, settings, embedder, transport.exclusive, room)
         self._journal = Journal(settings.journal_bytes)
         self._keeping = Keeping(self._journal, transport)
-        self._writer = Writer(client, self._mirror, self._journal, self._keeping)
+        self._writer = Writer(client, self._mirror, self._journal, self._keeping, room)
         self._library = Library(client)
         self._revisions = Revisions()
         self._limiter = anyio.CapacityLimiter(2)
@@ -104,7 +106,8 @@ class AgenticFlowStore:
     async def put_many(self, patterns: Sequence[Pattern]) -> None:
         """See `PatternStore.put_many`. Of several with one id the last counts.
 
-        Raises: BankRejectedError for a pattern that does not fit into a request of 10 MiB.
+        Raises: BankRejectedError for a pattern that does not fit into a request of 10 MiB, or
+            if the remote would grow beyond what one reply can carry.
         """
         await self._enter()
         records = self._prepare(patterns)

@@ -34,6 +34,11 @@ class Transport(Protocol):
         """Whether nobody else writes to this server while we use it."""
         ...
 
+    @property
+    def longest_reply(self) -> int | None:
+        """Bytes of a reply that the connection can carry; None: any."""
+        ...
+
     def connect(self) -> AbstractAsyncContextManager[Streams]:
         """Connect, and disconnect at the end of the block.
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import anyio
 import anyio.lowlevel
 
-from lorabank.errors import BankError
+from lorabank.errors import BankError, BankRejectedError
 from lorabank.logs import get_logger
 from lorabank.turns import unhurried
 from lorabank_agentic_flow.client import Client, Episode
@@ -19,6 +19,7 @@ from lorabank_agentic_flow.keeping import Keeping
 from lorabank_agentic_flow.mirror import Mirror
 from lorabank_agentic_flow.planning import BATCH_ROWS, as_episodes, plan
 from lorabank_agentic_flow.records import Key, Record, session_of
+from lorabank_agentic_flow.room import Room
 from lorabank_agentic_flow.threads import in_thread
 
 _log = get_logger("lorabank_agentic_flow.writing")
@@ -31,16 +32,24 @@ _SWEPT = 500  # outdated versions removed along with a write
 class Writer:
     """Puts records into the remote, and takes them out. Each method must run to its end."""
 
-    def __init__(self, client: Client, mirror: Mirror, journal: Journal, keeping: Keeping) -> None:
+    def __init__(
+        self, client: Client, mirror: Mirror, journal: Journal, keeping: Keeping, room: Room
+    ) -> None:
         self._client = client
         self._mirror = mirror
         self._journal = journal
         self._keeping = keeping
+        self._room = room
+        self._measuring = anyio.Lock()
         self._outdated: set[str] = set()  # revisions that are to be removed remotely
 
     async def put(self, records: Sequence[Record]) -> None:
-        """Store all or none. Raises BankRejectedError before sending if one is too large."""
+        """Store all or none.
+
+        Raises BankRejectedError before sending if one is too large, or the remote would be.
+        """
         episodes = await in_thread(as_episodes, records)
+        await self._make_room(episodes)
         self._mirror.writing(+1)
         try:
             await self._send(self._client, episodes)
@@ -59,6 +68,20 @@ class Writer:
             await self.sweep(self._client)
         finally:
             self._mirror.writing(-1)
+
+    async def _make_room(self, episodes: Sequence[Episode]) -> None:
+        """See to it that the remote can still be read once it has these."""
+        room = self._room
+        if room.limit is None:
+            return
+        size = await in_thread(_size_of, episodes)
+        if room.take(size):
+            return
+        async with self._measuring:
+            if room.uncertain:
+                await self._mirror.reload(self._client)
+            if not room.take(size):
+                raise BankRejectedError(room.refusal)
 
     async def remove(self, versions: Sequence[tuple[Key, str]]) -> None:
         """Remove these versions. After a fault some may be left: remove them again."""
@@ -105,6 +128,7 @@ class Writer:
         records = await in_thread(_records_of, lost)
         again = [record.key for record in records] + [key for key, _ in returned]
         self._journal.postpone(again, math.inf)
+        self._room.add(await in_thread(_size_of, lost))  # it fitted before
         await self._send(client, lost)
         self._outdated.update(self._mirror.put(records))
         for key, revision in returned:
@@ -143,6 +167,10 @@ class Writer:
         calls += [_call(client.store_batch, batch) for batch in batches]
         calls += [_call(client.store, episode) for episode in singles]
         await together(calls)
+
+
+def _size_of(episodes: Sequence[Episode]) -> int:
+    return sum(episode.size for episode in unhurried(episodes))
 
 
 def _records_of(episodes: Sequence[Episode]) -> list[Record]:
