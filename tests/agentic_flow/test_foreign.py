@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from lorabank.errors import CapabilityError
 from lorabank.types.query import EVERYTHING, PatternFilter
 from lorabank_agentic_flow import open_store
 from lorabank_agentic_flow.envelope import to_text
+from lorabank_agentic_flow.listing import Listing
 from lorabank_agentic_flow.records import Record
 from lorabank_conformance.samples import NAMESPACE
 from tests.agentic_flow.raw import Call, raw_client
@@ -112,3 +115,35 @@ async def test_what_others_write_is_seen_over_http(http_address: str) -> None:
             big = pattern(2, namespace="shared", task="x" * (3 << 20))
             await one.put_many([big])
             assert (await other.get("shared", ["p002"]))[0].task == big.task
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning")
+async def test_our_own_writes_during_a_reading_are_not_taken_for_others(
+    http_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"agentic-flow+http://{http_address}/mcp?refresh=0&timeout=200"
+    with anyio.fail_after(LIMIT):
+        async with open_store(url) as store:
+            await store.put_many([pattern(1), pattern(2)])
+            listing = store._client.episodes
+            readings = 0
+
+            async def episodes(limit: int, **options: Any) -> Listing:
+                """After the rows were counted, and before they are read."""
+                nonlocal readings
+                readings += 1
+                await store.put_many([pattern(10 + readings)])
+                return await listing(limit, **options)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(store._client, "episodes", episodes)
+                store._mirror.forget()
+                for _ in range(3):
+                    assert await ids(store) == ["p001", "p002", "p011"]
+                assert readings == 1
+            async with raw_client(url) as call:
+                await _store(call, "others are still seen")
+                assert (await store.stats(FOREIGN)).patterns == 1
+                await call("agentdb_delete", {"filters": {"session_id": "other"}})
+            await store.delete(NAMESPACE, EVERYTHING)

@@ -54,6 +54,7 @@ async def test_what_could_not_be_read_any_more_is_refused_and_the_rest_stays_rea
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # it is about the proxy
 async def test_a_longer_reply_makes_the_real_proxy_end_the_server(
     http_address: str, server_script: Path, tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from lorabank.errors import BankUnavailableError
@@ -69,15 +69,21 @@ class _Content:
         self.outdated += self.view.put(block)
 
 
-async def load(client: Client, namespace: str, embedder: Embedder | None) -> Snapshot:
+async def load(
+    client: Client,
+    count: Callable[[], Awaitable[Counts]],
+    namespace: str,
+    embedder: Embedder | None,
+) -> Snapshot:
     """Read all episodes.
 
     Args:
         client: to read with.
+        count: asks for the rows of the tables.
         namespace: where other writers' episodes are shown.
         embedder: gives them vectors, if it is of the bank's space.
     """
-    counts, listing = await _listing(client)
+    counts, listing = await _listing(client, count)
     content = _Content()
     await in_thread(content.add, listing.certain)
     if listing.doubtful:
@@ -87,9 +93,11 @@ async def load(client: Client, namespace: str, embedder: Embedder | None) -> Sna
     return Snapshot(content.view, content.outdated, counts, listing.nbytes)
 
 
-async def _listing(client: Client) -> tuple[Counts, Listing]:
+async def _listing(
+    client: Client, count: Callable[[], Awaitable[Counts]]
+) -> tuple[Counts, Listing]:
     for _ in range(_TRIES):
-        counts = await client.counts()
+        counts = await count()
         limit = counts.episodes + HEADROOM
         listing = await client.episodes(limit)
         if listing.announced < limit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import reduce
 from typing import TypeVar
 
 from lorabank.logs import get_logger
@@ -51,6 +52,7 @@ class Mirror:
         self._shared: Work[Snapshot] | None = None  # the load that reads wait for
         self._shared_since = float("-inf")
         self._missed: list[Callable[[View], object]] = []  # changes during a load
+        self._missed_rows: list[int] = []  # by which they change the count of episodes
         self._writes = 0  # under way
         self._changes = 0
         self._expected: Counts | None = None
@@ -87,17 +89,27 @@ class Mirror:
     async def reload(self, client: Client) -> Snapshot:
         """Read the remote again, and make that the view unless it is too large to keep."""
         self._loads += 1
-        begun = self._room.mark
+        begun, counted = self._room.mark, 0
+
+        async def counts() -> Counts:
+            nonlocal counted
+            found = await client.counts()
+            counted = len(self._missed_rows)
+            return found
+
         try:
-            snapshot = await load(client, self._settings.foreign, self._embedder)
+            snapshot = await load(client, counts, self._settings.foreign, self._embedder)
             for change in self._missed:
                 change(snapshot.view)
+            # What we stored after the rows were counted is not a change of somebody else's.
+            expected = reduce(Counts.after, self._missed_rows[counted:], snapshot.counts)
         finally:
             self._loads -= 1
             if not self._loads:
                 self._missed.clear()
+                self._missed_rows.clear()
         self._loaded_at = self._checked_at = self._monotonic()
-        self._expected = snapshot.counts
+        self._expected = expected
         self._room.read(snapshot.nbytes, begun)
         self._last = snapshot.view
         self._keep(snapshot.view)
@@ -139,11 +151,10 @@ class Mirror:
         self._changes += 1
         if rows < 0:
             self._room.removed()
+        if self._loads:
+            self._missed_rows.append(rows)
         if self._expected is not None:
-            # Whether embeddings go with their episodes depends on the storage.
-            embeddings = self._expected.embeddings + rows if rows >= 0 else -1
-            known = embeddings if self._expected.embeddings >= 0 else -1
-            self._expected = Counts(self._expected.episodes + rows, known, self._expected.skills)
+            self._expected = self._expected.after(rows)
 
     def _keep(self, view: View) -> None:
         size, limit = view.nbytes, self._settings.cache_bytes

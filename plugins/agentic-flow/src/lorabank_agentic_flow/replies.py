@@ -31,8 +31,14 @@ class Counts:
     """Rows of the remote's tables."""
 
     episodes: int
-    embeddings: int
+    embeddings: int  # -1: not known
     skills: int
+
+    def after(self, rows: int) -> Counts:
+        """When so many episodes more (or less) are there."""
+        # Whether embeddings go with their episodes depends on the storage.
+        known = self.embeddings >= 0 and rows >= 0
+        return Counts(self.episodes + rows, self.embeddings + rows if known else -1, self.skills)
 
 
 class Reply:
