@@ -85,7 +85,8 @@ async def slow_updates(
     found: list[Update] = []
     for number in range(count):
         if store._mirror._view is not None:
-            # A write empties the server's cache of answers, which holds them all otherwise.
+            # A write empties the server's cache of answers, which holds those of up to some 1,200
+            # episodes (larger ones, as here, it does not keep).
             await store.put_many([pattern(0, rows[0])])
             store._mirror.forget()
         adapter = await engine.create_adapter(f"{name} {number}")
