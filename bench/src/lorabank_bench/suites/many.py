@@ -35,7 +35,7 @@ OTHERS = "forward_many by user ids, another list each time"
 ORDERS = ("in their slots' order", "in random order")
 SECTION = "many users in one call"
 WHY = "[many users](#many-users-in-one-call)"
-IN_ORDER = f"the memory, and who else uses it: {WHY}"
+IN_ORDER = f"misses, not arithmetic: {WHY}"
 BOUNDS = {
     OTHERS: f"Python's dictionary, looked up for each id: {WHY}",
     "forward_many in random order": f"the memory's latency, not its bandwidth: {WHY}",
