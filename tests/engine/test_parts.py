@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 from tests.engine.banks import FakeTime, make_config, run_updates
@@ -10,6 +12,7 @@ from lorabank import Feedback, ReplayConfig, user_key
 from lorabank import LoRAPersonalizationEngine as Engine
 from lorabank.breaker import CircuitBreaker
 from lorabank.cache import TtlCache
+from lorabank.population.rows import collect_rows
 from lorabank.replay import ExperienceReplay
 
 DAY = 86_400.0
@@ -120,6 +123,25 @@ async def test_the_replay_copies_and_leaves_supplied_negatives_out() -> None:
     assert kept.x.max() == 1.0
     assert kept.negatives is None
     assert replay.size == kept.nbytes == 48
+
+
+async def test_a_snapshot_and_its_rows_hold_no_object_per_batch() -> None:
+    """The collector of cycles stops the event loop for as long as it takes to walk such objects."""
+    replay, x = ExperienceReplay(ReplayConfig()), np.ones((1, 2), np.float32)
+    for number in range(600):
+        replay.add(f"user {number % 200:03}", Feedback(x, x), now=0.0)
+    gc.collect()
+    before = objects(Feedback)
+    snapshot = await replay.snapshot(0.0)
+    assert sum(map(len, snapshot.values())) == 600
+    rows = collect_rows(snapshot, "mse")
+    assert rows is not None
+    assert (len(rows), rows.keys[0], rows.first[:2].tolist()) == (600, "user 000", [0, 3])
+    assert objects(Feedback) == before
+
+
+def objects(kind: type) -> int:
+    return sum(isinstance(thing, kind) for thing in gc.get_objects())
 
 
 @pytest.mark.parametrize("bank", [None, "memory://"])

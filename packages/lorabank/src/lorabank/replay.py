@@ -8,12 +8,12 @@ from typing import Any, TypeAlias
 import anyio.lowlevel
 
 from lorabank.config import ReplayConfig
+from lorabank.types.batches import Batches, flat_batch
 from lorabank.types.feedback import Feedback
-from lorabank.types.values import restored
 
 # Users and batches that a snapshot takes at once: well under a millisecond.
 _BLOCK = 512
-# Of one batch: the (hashed) user, observations, when it came, bytes; x, target, items and reward.
+# Of one batch: the (hashed) user, observations, when it came, bytes; then the feedback's parts.
 _Batch: TypeAlias = tuple[Any, ...]
 
 
@@ -58,8 +58,7 @@ class ExperienceReplay:
         limit, number = self._config.max_rows_per_user, self._next
         copy = kept(feedback, limit).copy()
         rows, size = len(copy), copy.nbytes
-        parts = copy.x, copy.target, copy.items, copy.reward
-        self._batches[number] = (user_key, rows, now, size, *parts)
+        self._batches[number] = (user_key, rows, now, size, *flat_batch(copy))
         numbers = (*self._users.get(user_key, ()), number)
         rows += self._rows.get(user_key, 0)
         while rows > limit and len(numbers) > 1:
@@ -77,22 +76,21 @@ class ExperienceReplay:
             self._size -= self._batches.pop(number)[3]
         return self._rows.pop(user_key, 0)
 
-    async def snapshot(self, now: float) -> dict[str, list[Feedback]]:
+    async def snapshot(self, now: float) -> Batches:
         """Each user's batches that are young enough, oldest first.
 
         Gives way to other tasks in between; each user's part is of one moment.
         """
         self._trim(now)
-        found: dict[str, list[Feedback]] = {}
+        found = Batches()
         taken = 0
         for key in list(self._users):
             if taken >= _BLOCK:
                 await anyio.lowlevel.checkpoint()
                 taken = 0
             if (numbers := self._users.get(key)) is not None:
-                parts = [self._batches[number][4:] for number in numbers]
-                found[key] = [restored(Feedback, (*part, None)) for part in parts]
-                taken += 1 + len(parts)
+                found.add(key, *(self._batches[number][4:] for number in numbers))
+                taken += 1 + len(numbers)
         return found
 
     def _trim(self, now: float) -> None:

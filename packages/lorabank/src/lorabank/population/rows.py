@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,31 +82,49 @@ def collect_rows(snapshot: Mapping[str, Sequence[Feedback]], objective: str) -> 
 
     "contrastive" needs items of the pool; "mse" a target, or a reward that makes one.
     """
-    usable = _usable_contrastive if objective == "contrastive" else _usable_mse
-    parts = [
-        (key, feedback)
-        for key in unhurried(sorted(snapshot))
-        for feedback in snapshot[key]
-        if usable(feedback)
-    ]
-    if not parts:
-        return None
-    keys = tuple(dict.fromkeys(key for key, _ in unhurried(parts)))
-    number = {key: i for i, key in enumerate(keys)}
-    batches = [feedback for _, feedback in parts]
-    owners = [number[key] for key, _ in unhurried(parts)]
-    user = np.repeat(owners, [len(f) for f in unhurried(batches)])
     mse = objective == "mse"
+    usable = _usable_mse if mse else _usable_contrastive
+    keys: list[str] = []
+    owners: list[int] = []
+    columns = _Columns([], [], [], [], [])
+    for key in unhurried(sorted(snapshot)):
+        for feedback in filter(usable, snapshot[key]):
+            if not keys or keys[-1] != key:
+                keys.append(key)
+            owners.append(len(keys) - 1)
+            columns.add(feedback, mse)
+    if not owners:
+        return None
+    user = np.repeat(owners, [len(x) for x in unhurried(columns.x)])
     return Rows(
-        x=_joined(f.x for f in batches),
-        target=_joined(_mse_target(f) for f in batches) if mse else None,
-        items=None if mse else _joined(f.items for f in batches if f.items is not None),
-        reward=_joined(_reward(f) for f in batches),
-        weight=_joined(_weight(f, mse) for f in batches),
+        x=_joined(columns.x),
+        target=_joined(columns.target) if mse else None,
+        items=None if mse else _joined(columns.items),
+        reward=_joined(columns.reward),
+        weight=_joined(columns.weight),
         user=user,
-        keys=keys,
+        keys=tuple(keys),
         first=np.searchsorted(user, np.arange(len(keys) + 1)),
     )
+
+
+class _Columns(NamedTuple):
+    """Arrays of the batches so far. The batches themselves are let go: see `types.batches`."""
+
+    x: list[FloatArray]
+    target: list[FloatArray]
+    items: list[IntArray]
+    reward: list[FloatArray]
+    weight: list[FloatArray]
+
+    def add(self, feedback: Feedback, mse: bool) -> None:
+        self.x.append(feedback.x)
+        if mse:
+            self.target.append(_mse_target(feedback))
+        if feedback.items is not None:
+            self.items.append(feedback.items)
+        self.reward.append(_reward(feedback))
+        self.weight.append(_weight(feedback, mse))
 
 
 def split_users(keys: Sequence[str], held_out: float) -> Split:
@@ -127,11 +145,10 @@ def members(keys: Sequence[str], group: Collection[str]) -> BoolArray:
     return np.array([key in chosen for key in unhurried(keys)], np.bool_)
 
 
-def _joined(arrays: Iterable[NDArray[Scalar]]) -> NDArray[Scalar]:
+def _joined(arrays: Sequence[NDArray[Scalar]]) -> NDArray[Scalar]:
     """All rows, by way of blocks: numpy keeps the interpreter's lock for a whole list of arrays."""
-    found = list(unhurried(arrays))
-    starts = unhurried(range(0, len(found), _BLOCK), 1)
-    return np.concatenate([np.concatenate(found[i : i + _BLOCK]) for i in starts])
+    starts = unhurried(range(0, len(arrays), _BLOCK), 1)
+    return np.concatenate([np.concatenate(arrays[i : i + _BLOCK]) for i in starts])
 
 
 def _usable_contrastive(feedback: Feedback) -> bool:

@@ -15,6 +15,7 @@ from lorabank.stores.base import (
     StoredPopulation,
 )
 from lorabank.turns import unhurried
+from lorabank.types.batches import Parts, flat_batch
 from lorabank.types.feedback import Feedback
 from lorabank.types.pattern import Pattern
 
@@ -53,8 +54,8 @@ def read_queue(db: sqlite3.Connection, limit: int) -> list[QueuedEpisode]:
 
 def read_experiences(
     db: sqlite3.Connection, after: tuple[str, int], since: float
-) -> list[tuple[str, int, Feedback]]:
-    """(user key, number, batch): a page of the replay, by user and then by number."""
+) -> list[tuple[str, int, Parts]]:
+    """(user key, number, parts of a batch): a page of the replay, by user and then by number."""
     rows = db.execute(
         "SELECT user_key, number, body FROM replay "
         "WHERE (user_key, number) > (?, ?) AND created_at >= ? "
@@ -62,7 +63,8 @@ def read_experiences(
         (*after, since, PAGE),
     )
     return [
-        (key, number, decode(Feedback, "feedback", body)) for key, number, body in unhurried(rows)
+        (key, number, flat_batch(decode(Feedback, "feedback", body)))
+        for key, number, body in unhurried(rows)
     ]
 
 

@@ -35,6 +35,7 @@ from lorabank.stores.sqlite.records import change_record
 from lorabank.stores.sqlite.schema import connect, create_or_check
 from lorabank.stores.sqlite.writer import CLOSED, Write, Writer
 from lorabank.turns import in_worker
+from lorabank.types.batches import Batches
 from lorabank.types.checks import check_count, check_text
 from lorabank.types.feedback import Feedback
 
@@ -127,11 +128,11 @@ class SqliteAdapterStore:
 
     async def experiences(self, now: float) -> Mapping[str, Sequence[Feedback]]:
         """See `AdapterStore.experiences`."""
-        found: dict[str, list[Feedback]] = {}
+        found = Batches()
         after, since = ("", 0), now - self._replay.ttl
         while page := await self._read(partial(reads.read_experiences, after=after, since=since)):
-            for user_key, _, feedback in page:
-                found.setdefault(user_key, []).append(feedback)
+            for user_key, _, batch in page:
+                found.add(user_key, batch)
             after = page[-1][:2]
         return found
 
