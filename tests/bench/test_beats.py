@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import anyio
 import anyio.lowlevel
 import pytest
 
 from lorabank_bench.beats import EVERY, Beat, Watch, beating, pauses, since
+from lorabank_bench.stalls import Stalls, sentinels
 from lorabank_bench.suites.heartbeat import judged
+
+UNTIL = 50.0
 
 
 def beat(wall: float, cpu: float, coreless: float = 0.0) -> Beat:
-    return Beat(1e-3 * wall, 0.0, 1e-3 * cpu, 1e-3 * coreless, 0)
+    return Beat(1e-3 * wall, 0.0, 1e-3 * cpu, 1e-3 * coreless, 0, UNTIL)
 
 
 def test_what_is_between_two_looks() -> None:
-    found = since(Beat(1.0, 2.0, 3.0, 4.0, 5), Beat(1.5 + EVERY, 2.1, 3.3, 4.2, 6))
-    assert found == pytest.approx((0.5, 0.1, 0.3, 0.2, 1))
+    before, after = Beat(1.0, 2.0, 3.0, 4.0, 5, 7.0), Beat(1.5 + EVERY, 2.1, 3.3, 4.2, 6, 7.5)
+    assert since(before, after) == pytest.approx((0.5, 0.1, 0.3, 0.2, 1, 7.5))
 
 
 @pytest.mark.parametrize(
@@ -36,6 +42,48 @@ def test_what_is_held_takes_cpu_and_has_a_core(found: Beat, held: float, late: f
     watch = Watch.of([found])
     assert watch.held.tolist() == pytest.approx([held])
     assert watch.late.tolist() == pytest.approx([late])
+
+
+@pytest.mark.parametrize(
+    ("found", "held"),
+    [
+        ([(49.993, 49.997)], 5),
+        ([(49.985, 49.995)], 4),  # from the look before to its end
+        ([(49.993, 49.997), (49.995, 49.999)], 3),  # on both processors at once
+        ([(49.993, 49.994), (49.998, 50.020)], 6),
+        ([(40.0, 49.99), (50.0, 51.0)], 9),  # before, and after
+        ([(49.0, 51.0)], 0),
+    ],
+)
+def test_what_stood_still_did_not_hold(found: list[tuple[float, float]], held: float) -> None:
+    late = beat(9, cpu=18)  # a thread on the other processor goes on
+    assert Watch.of([late], Stalls(found)).held.tolist() == pytest.approx([held])
+
+
+@contextmanager
+def taken_away(priority: int) -> Iterator[None]:
+    """One of our processors is this thread's alone."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setaffinity(0, before)
+
+
+def test_sentinels_see_that_a_processor_is_taken_away() -> None:
+    """By a program of a still higher priority here; by the host, elsewhere."""
+    with sentinels() as watching:
+        if not watching.watching:
+            pytest.skip("no right to real-time priorities here")
+        with taken_away(99):
+            begin = time.perf_counter()
+            while time.perf_counter() < begin + 0.02:
+                pass
+        found = watching.stalls()
+    assert found.between(begin, begin + 0.02) >= 0.018
 
 
 def test_every_run_is_judged_by_what_is_held_and_the_best_by_how_late_it_was() -> None:

@@ -3,7 +3,8 @@
 A loop that has its turn late has computed, has waited for the interpreter's lock, or has waited for
 the machine: for a core that another process has, or for one that the host has taken away. The first
 two take CPU time of this process: whoever keeps the lock from the loop computes meanwhile, or has
-lost a core as well. So of a delay at most that much is held by this process.
+lost a core as well. So of a delay at most that much is held by this process, less what is known of
+the machine's own standing still (`stalls`): other threads compute then, and the loop can't.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from typing import Any, NamedTuple
 import anyio
 import numpy as np
 
+from lorabank_bench.stalls import Stalls
+
 EVERY = 1e-3
+NONE = Stalls(())
 _SCHEDSTAT = Path("/proc/thread-self/schedstat")
 
 
@@ -32,6 +36,7 @@ class Beat(NamedTuple):
         loop_cpu, process_cpu: CPU time of the loop's thread, and of all threads.
         coreless: time in which the loop's thread could have run and had no core.
         switches: how often it lost its core.
+        until: the clock at the (later) look.
     """
 
     wall: float
@@ -39,22 +44,26 @@ class Beat(NamedTuple):
     process_cpu: float
     coreless: float
     switches: int
+    until: float
 
 
 class Watch(NamedTuple):
-    """The beats of one run, (beats,) each; milliseconds, counts."""
+    """The beats of one run, (beats,) each; milliseconds, counts. ``stalled``: of the machine."""
 
     wall: np.ndarray
     loop_cpu: np.ndarray
     process_cpu: np.ndarray
     coreless: np.ndarray
     switches: np.ndarray
+    stalled: np.ndarray
 
     @classmethod
-    def of(cls, beats: list[Beat]) -> Watch:
-        """Seconds become milliseconds."""
-        wall, loop, process, coreless, switches = np.array(beats).T
-        return cls(1e3 * wall, 1e3 * loop, 1e3 * process, 1e3 * coreless, switches)
+    def of(cls, beats: list[Beat], stalls: Stalls = NONE) -> Watch:
+        """Seconds become milliseconds; with when the machine stood still."""
+        wall, loop, process, coreless, switches, _ = np.array(beats).T
+        stalled = np.array([stalls.between(b.until - b.wall - EVERY, b.until) for b in beats])
+        times = 1e3 * wall, 1e3 * loop, 1e3 * process, 1e3 * coreless
+        return cls(*times, switches, 1e3 * stalled)
 
     @property
     def late(self) -> np.ndarray:
@@ -65,8 +74,8 @@ class Watch(NamedTuple):
     @property
     def held(self) -> np.ndarray:
         """What this process may have done itself of each delay, (beats,)."""
-        held: np.ndarray = np.minimum(self.late, self.process_cpu)
-        return held
+        held: np.ndarray = np.minimum(self.late, self.process_cpu) - self.stalled
+        return held.clip(min=0.0)
 
 
 class Pauses:
@@ -135,13 +144,15 @@ def since(before: Beat, after: Beat) -> Beat:
         process_cpu=after.process_cpu - before.process_cpu,
         coreless=after.coreless - before.coreless,
         switches=after.switches - before.switches,
+        until=after.until,
     )
 
 
 def _look(schedule: int | None) -> Beat:
     switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
     coreless = 0.0 if schedule is None else 1e-9 * int(os.pread(schedule, 64, 0).split()[1])
-    return Beat(perf_counter(), thread_time(), process_time(), coreless, switches)
+    now = perf_counter()
+    return Beat(now, thread_time(), process_time(), coreless, switches, now)
 
 
 @contextmanager

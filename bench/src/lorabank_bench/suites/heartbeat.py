@@ -2,7 +2,8 @@
 
 The wall's delay is what an application feels, and counts what the rest of the machine did as well.
 So two figures are judged. In every run: what this process can have done of a delay itself
-(`beats.Watch.held`). And in the best of the runs: the delay without the time for which there was
+(`beats.Watch.held`), which leaves out when the machine stood still (`stalls`). And in the best of
+the runs: the delay without the time for which there was
 no core for the loop, which is where a wait without work, such as for a disk, would show: what
 holds the loop by itself does so every time. Controls show the same of a loop beside which
 nothing of ours runs.
@@ -23,11 +24,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lorabank.bank.discovery import find_backend
 from lorabank_bench.beats import Watch, beating, pauses
 from lorabank_bench.looping import in_loop
 from lorabank_bench.results import Figure, Results
 from lorabank_bench.scenes import CONTROLS, SCENES, Scene
 from lorabank_bench.setup import Setup
+from lorabank_bench.stalls import Sentinels, sentinels
 
 LIMIT = 5.0
 RANKS = ("best", "middle", "worst")
@@ -44,23 +47,39 @@ class Watched(NamedTuple):
     small: float
 
 
+class Place(NamedTuple):
+    """Where scenes are watched."""
+
+    setup: Setup
+    backend: str
+    sentinels: Sentinels
+
+
 def heartbeat(setup: Setup, results: Results) -> None:
     """Each scene on asyncio and on trio."""
+    for scheme in ("memory", "faiss"):
+        find_backend(scheme)  # what is imported later would not be frozen
     imports = full_collection()
     gc.freeze()
-    for backend in BACKENDS:
-        results.add(Figure(_section(backend), "imports", FULL, imports, "ms"))
-        for name, control in CONTROLS.items():
-            _tell(results, backend, f"control: {name}", _watch(control, setup, backend))
-    for name, scene in SCENES.items():
-        verdicts = []
-        for backend in BACKENDS:
-            found = _watch(scene, setup, backend)
-            _tell(results, backend, name, found)
-            verdicts.append(judged(found.runs))
-        shown = "; ".join(f"{b} {held}" for b, (held, _) in zip(BACKENDS, verdicts, strict=True))
-        well = all(good for _, good in verdicts)
-        results.mark(f"loop held: {name}", f"<= {LIMIT:g} ms", f"{shown} ms", well, BOUND)
+    with sentinels() as watching:
+        places = [Place(setup, backend, watching) for backend in BACKENDS]
+        for place in places:
+            results.add(Figure(_section(place.backend), "imports", FULL, imports, "ms"))
+            for name, control in CONTROLS.items():
+                _tell(results, place.backend, f"control: {name}", _watch(control, place))
+        for name, scene in SCENES.items():
+            _judge(name, scene, places, results)
+
+
+def _judge(name: str, scene: Scene, places: Sequence[Place], results: Results) -> None:
+    verdicts = []
+    for place in places:
+        found = _watch(scene, place)
+        _tell(results, place.backend, name, found)
+        verdicts.append(judged(found.runs))
+    shown = "; ".join(f"{b} {held}" for b, (held, _) in zip(BACKENDS, verdicts, strict=True))
+    well = all(good for _, good in verdicts)
+    results.mark(f"loop held: {name}", f"<= {LIMIT:g} ms", f"{shown} ms", well, BOUND)
 
 
 def judged(runs: Sequence[Watch]) -> tuple[str, bool]:
@@ -89,6 +108,7 @@ def _tell(results: Results, backend: str, what: str, found: Watched) -> None:
         ("late, best run", float(best.late.max())),
         ("p99 of the wall's delay, best run", float(np.percentile(best.wall, 99))),
         ("longest of it, worst run", max(float(run.wall.max()) for run in runs)),
+        ("of that the machine stood still", _stalled(runs)),
         (FULL, found.full),
         ("longest small one", found.small),
     ):
@@ -105,19 +125,25 @@ def _section(backend: str) -> str:
     return f"the event loop, {backend}"
 
 
-def _watch(scene: Scene, setup: Setup, backend: str) -> Watched:
-    return in_loop(partial(_watched, scene, setup), backend)
+def _stalled(runs: Sequence[Watch]) -> float:
+    """Milliseconds of the longest delay of all runs for which the machine stood still."""
+    worst = max(runs, key=lambda run: float(run.wall.max()))
+    return float(worst.stalled[worst.wall.argmax()])
 
 
-async def _watched(scene: Scene, setup: Setup) -> Watched:
+def _watch(scene: Scene, place: Place) -> Watched:
+    return in_loop(partial(_watched, scene, place), place.backend)
+
+
+async def _watched(scene: Scene, place: Place) -> Watched:
     found, small = [], 0.0
-    async with scene(setup) as work:
+    async with scene(place.setup) as work:
         full = full_collection()
         for _ in RANKS:
             with pauses() as collections:
                 async with beating() as beats:
                     await work()
-            found.append(Watch.of(beats))
+            found.append(Watch.of(beats, place.sentinels.stalls()))
             small = max(small, collections.longest((0, 1)))
     return Watched(found, full, small)
 
