@@ -10,7 +10,8 @@ again. So of the updates (1,000, each of a new user) nearly all wait for a read 
 than their budget; those that did are counted. Update: the whole of `engine.update_adapter`, as the
 clock on the wall says. Wait: its part that waited for the bank (`report.seconds.wait`). Over:
 updates that took longer than the budget, and in brackets those of them in which the loop's thread
-was without a processor for as long as they were over (only Linux tells). Full: the longest full
+was without a processor, or the machine stood still, for as long as they were over (only Linux
+tells). Full: the longest full
 collection of Python's garbage collector that fell into the updates, and how many there were. The
 control is a loop beside which nothing runs: a sleep for as long as an update may wait, which shows
 how late the machine wakes anybody.
@@ -55,6 +56,7 @@ from lorabank.waiting import patience
 from lorabank_agentic_flow import AgenticFlowStore, open_store
 from lorabank_agentic_flow.database import prepare_database
 from lorabank_bench.beats import Beat, Pauses, Watch, beating, pauses
+from lorabank_bench.stalls import Sentinels, Stalls, sentinels
 from lorabank_conformance.scheduling import waits_for_a_processor
 
 EPISODES = 5000
@@ -70,11 +72,20 @@ def waited() -> float:
 
 
 class Update(NamedTuple):
-    """One update: milliseconds of all of it, of its wait, and without a processor."""
+    """One update: milliseconds of all of it, of its wait, and without a processor.
+
+    ``until`` is the clock at its end, in seconds.
+    """
 
     whole: float
     wait: float
     coreless: float
+    until: float
+
+    def excused(self, stalls: Stalls) -> bool:
+        """Whether it was over for want of a machine."""
+        stalled = 1000 * stalls.between(self.until - self.whole / 1000, self.until)
+        return self.whole - self.coreless - stalled <= BUDGET
 
 
 async def slow_updates(
@@ -93,10 +104,11 @@ async def slow_updates(
         feedback = Feedback(rows[number], rows[number + 1])
         before, start = waited(), perf_counter()
         result = await engine.update_adapter(adapter, feedback)
-        whole = 1000 * (perf_counter() - start)
+        until = perf_counter()
+        whole = 1000 * (until - start)
         if result.report.cache == "timeout":
             wait = 1000 * result.report.seconds.wait
-            found.append(Update(whole, wait, waited() - before))
+            found.append(Update(whole, wait, waited() - before, until))
     return found
 
 
@@ -106,8 +118,9 @@ async def sleeps(count: int) -> list[Update]:
     for _ in range(count):
         before, start = waited(), perf_counter()
         await anyio.sleep(patience(BUDGET / 1000))
-        took = 1000 * (perf_counter() - start)
-        found.append(Update(took, took, waited() - before))
+        until = perf_counter()
+        took = 1000 * (until - start)
+        found.append(Update(took, took, waited() - before, until))
     return found
 
 
@@ -133,16 +146,18 @@ async def filled(store: AgenticFlowStore) -> StandardBank:
     return bank
 
 
-def row(name: str, updates: list[Update], collections: Pauses, beats: list[Beat]) -> None:
+def row(
+    name: str, updates: list[Update], collections: Pauses, beats: list[Beat], stalls: Stalls
+) -> None:
     """One row of the table."""
     cells: list[str] = []
     for times in ([u.whole for u in updates], [u.wait for u in updates]):
         middle, late = np.percentile(times, (50, 99)).tolist()
         cells += [f"{middle:.1f}", f"{late:.1f}", f"{max(times):.1f}"]
     over = [update for update in updates if update.whole > BUDGET]
-    excused = [update for update in over if update.whole - update.coreless <= BUDGET]
+    excused = [update for update in over if update.excused(stalls)]
     mode = "frozen" if FREEZE else "as it is"
-    full, held = collections.seconds[2], Watch.of(beats).held
+    full, held = collections.seconds[2], Watch.of(beats, stalls).held
     cells += [f"{len(over)} ({len(excused)})", f"{collections.longest((2,)):.1f} ({len(full)})"]
     cells += [f"{np.percentile(held, 99):.1f}", f"{held.max():.1f}"]
     numbers = " | ".join(cells)
@@ -150,16 +165,16 @@ def row(name: str, updates: list[Update], collections: Pauses, beats: list[Beat]
     sys.stdout.flush()
 
 
-async def control() -> None:
+async def control(watching: Sentinels) -> None:
     """The row of a loop beside which nothing runs."""
     with pauses() as collections:
         found = await sleeps(UPDATES)
     async with beating() as beats:
         await sleeps(UPDATES // 10)
-    row("control", found, collections, beats)
+    row("control", found, collections, beats, watching.stalls())
 
 
-async def measure(store: AgenticFlowStore, name: str) -> str:
+async def measure(store: AgenticFlowStore, name: str, watching: Sentinels) -> str:
     """The row of one transport; what the collector has to do with its episodes."""
     bank = await filled(store)
     held = walked(f"over {name}, with {EPISODES:,} episodes")
@@ -172,13 +187,13 @@ async def measure(store: AgenticFlowStore, name: str) -> str:
             updates = await slow_updates(engine, store, "timed", UPDATES)
         async with beating() as beats:
             await slow_updates(engine, store, "watched", UPDATES // 10)
-    row(name, updates, collections, beats)
+    row(name, updates, collections, beats, watching.stalls())
     if FREEZE:
         gc.unfreeze()
     return held
 
 
-async def main(server: Path, proxy: bool) -> None:
+async def main(server: Path, proxy: bool, watching: Sentinels) -> None:
     """The whole table."""
     told = [walked("of what is imported")]
     sys.stdout.write(
@@ -186,21 +201,22 @@ async def main(server: Path, proxy: bool) -> None:
         "| wait median | p99 | worst | over | full | held p99 | worst |\n"
     )
     sys.stdout.write("|" + "---|" * 13 + "\n")
-    await control()
+    await control(watching)
     with tempfile.TemporaryDirectory() as place:
         url = f"agentic-flow+stdio://{place}/a.db?server={server}&timeout=60"
         async with open_store(url) as store:
-            told.append(await measure(store, "stdio"))
+            told.append(await measure(store, "stdio", watching))
         if proxy:
             database = Path(place, "b.db")
             prepare_database(database, server)
             with http_server(database) as address:
                 url = f"agentic-flow+http://{address}/mcp?timeout=60"
                 async with open_store(url) as store:
-                    told.append(await measure(store, "HTTP"))
+                    told.append(await measure(store, "HTTP", watching))
     sys.stdout.write("\n" + "\n".join(told) + "\n")
 
 
 if __name__ == "__main__":
-    anyio.run(main, Path(sys.argv[1]), len(sys.argv) > 2)
+    with sentinels() as watching:
+        anyio.run(main, Path(sys.argv[1]), len(sys.argv) > 2, watching)
     sys.stdout.write(f"\n{machine()}\n")
