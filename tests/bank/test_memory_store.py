@@ -171,7 +171,8 @@ def tracked_after_collections() -> int:
 async def test_the_collector_of_cycles_does_not_walk_what_is_stored(store, make_pattern) -> None:
     await store.put_many([with_everything(make_pattern, number) for number in range(64)])
     tracked = tracked_after_collections()
-    await store.put_many([with_everything(make_pattern, 64 + number) for number in range(2000)])
+    more = 15 * 128 + 64  # as many as before wait to be put in order
+    await store.put_many([with_everything(make_pattern, 64 + number) for number in range(more)])
     assert tracked_after_collections() - tracked < 100  # of 2000 patterns
 
 
@@ -501,3 +502,42 @@ async def test_little_is_put_in_order_or_made_at_once(
         tasks.cancel_scope.cancel()
     assert (len(page), made) == (200, 200)
     assert np.diff([*at_turns, made]).max() <= 2 * 32, "a task may come late by one turn"
+
+
+async def test_many_are_stored_by_and_by_and_all_though_cancelled(store, make_pattern) -> None:
+    rng = np.random.default_rng(0)
+    many = [make_pattern(f"{number:04}", rng.normal(size=4)) for number in range(1500)]
+    seen = []
+    async with anyio.create_task_group() as tasks:
+
+        async def put() -> None:
+            with anyio.CancelScope() as scope:
+                tasks.start_soon(look, scope)
+                await store.put_many(many)
+
+        async def look(scope: anyio.CancelScope) -> None:
+            while not seen or seen[-1] < len(many):
+                seen.append((await store.stats("shop")).patterns)
+                if seen[-1]:  # too late to do nothing
+                    scope.cancel()
+
+        tasks.start_soon(put)
+    assert len(set(seen)) > 5
+    assert seen[-1] == 1500
+
+
+async def test_of_two_first_dimensions_one_is_refused(store, make_pattern) -> None:
+    refused = []
+
+    async def put(dim: int) -> None:
+        many = [make_pattern(f"{dim} {number}", np.ones(dim)) for number in range(1100)]
+        try:
+            await store.put_many(many)
+        except EmbeddingSpaceError:
+            refused.append(dim)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(put, 4)
+        tasks.start_soon(put, 8)
+    assert len(refused) == 1
+    assert (await store.stats("shop")).patterns == 1100

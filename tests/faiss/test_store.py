@@ -11,6 +11,8 @@ from pathlib import Path
 import anyio
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lorabank.bank import open_bank
 from lorabank.errors import BankUnavailableError, InvalidInputError
@@ -238,12 +240,28 @@ def test_a_waiting_writer_goes_before_new_readers() -> None:
     assert order == ["writer", "reader"]
 
 
-def test_growing_arrays() -> None:
+@given(st.lists(st.tuples(st.integers(0, 300), st.floats(0, 1)), max_size=12))
+def test_growing_arrays(steps: list[tuple[int, float]]) -> None:
+    """Rows come at the end and go at the beginning; no more than four times their room is held."""
     array: Growing[np.ndarray[tuple[int, int], np.dtype[np.float64]]] = Growing(np.empty((0, 2)))
-    for n in range(100):
-        array.append(np.full((3, 2), n, np.float64))
-    array.drop_first(297)
-    assert array.values.tolist() == [[99.0, 99.0]] * 3
+    rows = np.empty((0, 2))
+    for number, (more, share) in enumerate(steps):
+        new = np.full((more, 2), number, np.float64)
+        array.append(new)
+        gone = int(share * len(array))
+        array.drop_first(gone)
+        rows = np.concatenate([rows, new])[gone:]
+        assert np.array_equal(array.values, rows)
+        assert array.nbytes <= max(4 * rows.nbytes + 16, 64 * 16)
+
+
+def test_a_growing_array_moves_while_somebody_looks_at_it() -> None:
+    array: Growing[np.ndarray[tuple[int, int], np.dtype[np.float64]]] = Growing(np.empty((0, 2)))
+    array.append(np.ones((1 << 20, 2)))
+    seen = array.values
+    array.drop_first((1 << 20) - 3)
+    assert array.nbytes == 3 * 16
+    assert seen.sum() == 1 << 21
 
 
 def test_shards_of_one_name_are_one() -> None:

@@ -27,8 +27,8 @@ from lorabank_memory.segment import View
 _INLINE_NUMBERS = 1 << 20
 _INLINE_ROWS = 1 << 14
 _INLINE_MOST = 64  # patterns to be made of what is found, each up to 20 us with a trial's arms
-# Patterns that are made one after the other before others have their turn.
-_SCAN_BLOCK = 32
+# Patterns that are checked, put, and made before others have their turn.
+_CHECK_BLOCK, _PUT_BLOCK, _SCAN_BLOCK = 1024, 128, 32
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class MemoryStore:
     """Patterns and skills in this process's memory, gone when it is closed.
 
     Every method first gives way to other tasks (and may be cancelled there), then makes its whole
-    change: without a further await, but for `delete`, which takes much away part by part.
+    change: without a further await, but for `put_many` and `delete` of many, which go part by part.
     """
 
     def __init__(self) -> None:
@@ -66,11 +66,21 @@ class MemoryStore:
         self._space, self._dim = space, space.dim
 
     async def put_many(self, patterns: Sequence[Pattern]) -> None:
-        """See `PatternStore.put_many`. Of several with one id the last counts."""
+        """See `PatternStore.put_many`. Of several with one id the last counts.
+
+        Gives way to other tasks between the parts of many.
+        """
         await self._enter()
-        for namespace, some in self._checked(patterns).items():
-            self._namespaces.setdefault(namespace, Namespace()).put(some)
-            self._dim = some[0].dim
+        checked = await self._checked(patterns)
+        with anyio.CancelScope(shield=True):  # all of them, or none
+            for namespace, some in checked.items():
+                self._check_dim(some[0].dim)  # again: others may have been first meanwhile
+                self._dim = some[0].dim
+                patterns_here = self._namespaces.setdefault(namespace, Namespace())
+                for start in range(0, len(some), _PUT_BLOCK):
+                    patterns_here.put(some[start : start + _PUT_BLOCK])
+                    if len(patterns) > _PUT_BLOCK:
+                        await self._enter()
 
     async def get(self, namespace: str, ids: Sequence[str]) -> list[Pattern]:
         """See `PatternStore.get`."""
@@ -199,20 +209,27 @@ class MemoryStore:
             held = self._space or f"vectors of dimension {self._dim}"
             raise EmbeddingSpaceError(f"the store holds {held}, not dimension {dim}")
 
-    def _checked(self, patterns: Sequence[Pattern]) -> dict[str, list[Pattern]]:
+    async def _checked(self, patterns: Sequence[Pattern]) -> dict[str, list[Pattern]]:
         """By namespace, of equal ids the last. All are checked before anything is changed."""
         found: dict[str, dict[str, Pattern]] = {}
         dim = self._dim
-        for pattern in patterns:
-            if not isinstance(pattern, Pattern):
-                raise InvalidInputError("patterns", pattern, "Pattern objects")
-            if len(pattern.context) != dim:
-                self._check_dim(pattern.dim)
-                if dim is not None:
-                    raise EmbeddingSpaceError(f"patterns of dimension {dim} and {pattern.dim}")
-                dim = pattern.dim
-            found.setdefault(pattern.namespace, {})[pattern.id] = pattern
-        if patterns:
-            contexts = np.concatenate([pattern.context for pattern in patterns])
+        for start in range(0, len(patterns), _CHECK_BLOCK):
+            if start:
+                await self._enter()
+            block = patterns[start : start + _CHECK_BLOCK]
+            for pattern in block:
+                dim = self._common_dim(pattern, dim)
+                found.setdefault(pattern.namespace, {})[pattern.id] = pattern
+            contexts = np.concatenate([pattern.context for pattern in block])
             check_finite(contexts, "pattern.context")  # they may have been written to since
         return {namespace: list(some.values()) for namespace, some in found.items()}
+
+    def _common_dim(self, pattern: Pattern, dim: int | None) -> int:
+        """That of all patterns so far (None: there were none), if it is this one's as well."""
+        if not isinstance(pattern, Pattern):
+            raise InvalidInputError("patterns", pattern, "Pattern objects")
+        if len(pattern.context) != dim:
+            self._check_dim(pattern.dim)
+            if dim is not None:
+                raise EmbeddingSpaceError(f"patterns of dimension {dim} and {pattern.dim}")
+        return pattern.dim
