@@ -223,6 +223,23 @@ def test_likelihoods_far_below_the_smallest_float() -> None:
     assert mixture.served[0] > 0.99
 
 
+@pytest.mark.parametrize("weights", [(0.5, 0.5, 0.0), (0.5, 1e-310, 0.5), (0.0, 1e-300, 1.0)])
+@pytest.mark.parametrize("row", [(-1.0, -2.0, -3.0), (-900.0, -1.0, -2e3), (-1e4, -2e4, -3.0)])
+def test_weights_of_next_to_nothing(weights: tuple[float, ...], row: tuple[float, ...]) -> None:
+    """By logarithms, which neither overflow nor vanish."""
+    prior, share = [0.2, 0.3, 0.5], 0.01
+    mixture = Mixture(-3.0, weights)
+    with np.errstate(divide="ignore"):
+        below = np.log(weights) + row
+    after, score = observe_one(mixture, row, prior, share)
+    identity = mixture.identity_weight
+    served = [math.log(identity) + row[0], math.log1p(-identity) + np.logaddexp.reduce(below)]
+    assert score == pytest.approx(np.logaddexp.reduce(served))
+    back = share / (1 + share)
+    posterior = np.exp(below - np.logaddexp.reduce(below))
+    np.testing.assert_allclose(after.weights, (1 - back) * posterior + back * np.array(prior))
+
+
 def test_no_power_no_lesson() -> None:
     mixture = new_mixture([0.5, 0.5], 0.05)
     after, _ = observe(mixture, [[-1.0, -math.inf]], [0.5, 0.5], 0.2, [0.0])

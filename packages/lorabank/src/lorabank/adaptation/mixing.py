@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ from lorabank.errors import InvalidInputError
 from lorabank.numerics.mixture import new_mixture, observe, with_experts
 from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray
 from lorabank.types.mixture import ExpertState, Mixture
+from lorabank.types.values import changed, made
 
 OWN = "own"
 
@@ -130,7 +131,7 @@ def mixture_of(state: ExpertState | None, experts: Experts, config: MixtureConfi
 
 def carried(adapter: Adapter, mixing: Mixing) -> ExpertState:
     """The adapter's state with what was liked since: nothing was compared."""
-    return replace(adapter.experts or ExpertState(), recent=mixing.recent)
+    return changed(adapter.experts or ExpertState(), recent=mixing.recent)
 
 
 def mix(
@@ -154,7 +155,7 @@ def mix(
     """
     experts = mixing.experts
     assert experts is not None and mixing.losses is not None  # noqa: PT018 - they come together
-    losses = np.vstack([mixing.losses, own_losses]).astype(np.float64)
+    losses = np.concatenate([mixing.losses, own_losses[None]], dtype=np.float64)
     if np.isnan(losses).any():
         raise InvalidInputError("feedback", "a loss that is not a number", "moderate values")
     before = mixture_of(adapter.experts, experts, config)
@@ -170,4 +171,5 @@ def mix(
         loss=total / len(powers),
         identity_loss=float(means[0]),
     )
-    return ExpertState(mixing.recent, experts.id, mixture), report
+    state = made(ExpertState, recent=mixing.recent, population=experts.id, mixture=mixture)
+    return state, report

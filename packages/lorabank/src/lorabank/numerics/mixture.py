@@ -23,13 +23,14 @@ the weighted losses: ``t -> t^r`` is concave, so that ``(sum w_k p_k)^r >= sum w
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from itertools import repeat
 
-from lorabank.types.mixture import MOST_LOG_ODDS, Mixture, served
+from lorabank.types.mixture import MOST_LOG_ODDS, Mixture
 
-# Exponents that float64 can still take; only a weight of next to nothing is multiplied by more.
-LARGEST = 700.0
+# Below this a sum has lost digits.
+SMALLEST = sys.float_info.min
 
 
 def new_mixture(prior: Sequence[float], identity_weight: float) -> Mixture:
@@ -72,48 +73,53 @@ def observe(
     for values, power in zip(
         log_likelihoods, powers or repeat(1.0, len(log_likelihoods)), strict=True
     ):
-        scores.append(_log_dot(served(log_odds, weights), values))
-        powered = values if power == 1.0 else [power * v if power else 0.0 for v in values]
-        below = _log_dot(weights, powered)
+        joint, below = _joint(weights, values)
+        scores.append(_log_mean(log_odds, values[0], below))
+        powered = values
+        if power != 1.0:
+            powered = [power * value if power else 0.0 for value in values]
+            joint, below = _joint(weights, powered)
         if below == -math.inf:
             continue
         observed += 1
-        weights = _reweighted(weights, powered, below, prior, share / (1.0 + share * observed))
+        weights = _shared(joint, prior, share / (1.0 + share * observed))
         log_odds = min(max(log_odds + powered[0] - below, -MOST_LOG_ODDS), MOST_LOG_ODDS)
     return Mixture(log_odds, tuple(weights), observed), scores
 
 
-def _reweighted(
-    weights: Sequence[float],
-    logs: Sequence[float],
-    total: float,
-    prior: Sequence[float],
-    share: float,
-) -> list[float]:
-    """Bayes' rule, then the share."""
-    kept = 1.0 - share
-    found = [
-        kept * weight * math.exp(min(value - total, LARGEST)) + share * back
-        for weight, value, back in zip(weights, logs, prior, strict=True)
-    ]
-    mass = math.fsum(found)
-    return [weight / mass for weight in found]
+def _joint(weights: Sequence[float], logs: Sequence[float]) -> tuple[list[float], float]:
+    """``w_k exp(l_k)`` up to a factor, and the log of their sum, without overflow."""
+    found, total, peak = _beside_the_largest(weights, logs)
+    if total < SMALLEST:
+        # The largest carries no weight, and the others vanish beside it.
+        carried = [value if w > 0 else -math.inf for w, value in zip(weights, logs, strict=True)]
+        found, total, peak = _beside_the_largest(weights, carried)
+    return found, peak + math.log(total) if total > 0 else -math.inf
 
 
-def _log_dot(weights: Sequence[float], logs: Sequence[float]) -> float:
-    """``log sum_k w_k exp(l_k)`` without overflow."""
+def _beside_the_largest(
+    weights: Sequence[float], logs: Sequence[float]
+) -> tuple[list[float], float, float]:
+    """``w_k exp(l_k - max l)``, their sum, and ``max l``."""
     peak = max(logs)
     if peak == -math.inf:
-        return peak
-    terms = [w * math.exp(value - peak) for w, value in zip(weights, logs, strict=True)]
-    total = math.fsum(terms)
-    # The largest may carry no weight: then its neighbours may all have vanished beside it.
-    return peak + math.log(total) if total > 0 else _log_dot_slowly(weights, logs)
+        return [], 0.0, peak
+    found = [w * math.exp(value - peak) for w, value in zip(weights, logs, strict=True)]
+    return found, math.fsum(found), peak
 
 
-def _log_dot_slowly(weights: Sequence[float], logs: Sequence[float]) -> float:
-    terms = [math.log(w) + value for w, value in zip(weights, logs, strict=True) if w > 0]
-    peak = max(terms, default=-math.inf)
+def _log_mean(log_odds: float, first: float, second: float) -> float:
+    """``log(p exp(first) + (1 - p) exp(second))``, where ``log_odds`` are those of p."""
+    least = math.log1p(math.exp(-abs(log_odds)))
+    first += min(log_odds, 0.0) - least
+    second -= max(log_odds, 0.0) + least
+    peak = max(first, second)
     if peak == -math.inf:
         return peak
-    return peak + math.log(math.fsum(math.exp(term - peak) for term in terms))
+    return peak + math.log1p(math.exp(min(first, second) - peak))
+
+
+def _shared(joint: Sequence[float], prior: Sequence[float], share: float) -> list[float]:
+    """Bayes' rule, then the share; sums to 1 as the prior does."""
+    kept, total = 1.0 - share, math.fsum(joint)
+    return [kept * (term / total) + share * back for term, back in zip(joint, prior, strict=True)]
