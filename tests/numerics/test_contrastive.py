@@ -9,6 +9,7 @@ from tests.support.batches import contrastive_batch, matrices
 
 from lorabank.adaptation.preparation import prepare_contrastive
 from lorabank.config import ContrastiveConfig
+from lorabank.numerics import contrastive
 from lorabank.numerics.contrastive import Calibration, ContrastiveBatch, log_sum_exp
 from lorabank.numerics.lora import Matrices, forward
 from lorabank.types.feedback import Feedback
@@ -137,6 +138,36 @@ def test_a_part_has_the_same_rows_against_the_same_negatives() -> None:
     m = matrices(np.random.default_rng(2), 2, DIM)
     parts = [batch.part(0, 2), batch.part(2, 5)]
     assert sum(len(p) * p.loss(m) for p in parts) == pytest.approx(5 * batch.loss(m))
+
+
+def test_the_way_forward_is_gone_once_through_weights_that_nobody_writes_into(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch, m = (
+        prepared(Feedback(X, items=LIKED), 9),
+        matrices(np.random.default_rng(3), 2, DIM, 0.5),
+    )
+    ways = []
+
+    def counted(weights: Matrices, inputs: NDArray[np.float32]) -> object:
+        ways.append(weights)
+        return forward(weights, inputs)
+
+    monkeypatch.setattr(contrastive, "forward", counted)
+    before = batch.gradient(m)
+    m.B *= 2
+    assert batch.loss(m) != before[0], "they were written into"
+    m.A.setflags(write=False)
+    m.B.setflags(write=False)
+    losses, again = batch.row_losses(m), Matrices(m.A, m.B, m.scale)
+    loss, dA, dB = batch.gradient(again)
+    assert len(ways) == 3
+    fresh = prepared(Feedback(X, items=LIKED), 9)
+    np.testing.assert_array_equal(losses, fresh.row_losses(m))
+    for got, want in zip((loss, dA, dB), fresh.gradient(m), strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert batch.loss(Matrices(m.A, m.B, 2 * m.scale)) != loss
+    assert batch.part(0, 2).loss(m) == pytest.approx(losses[:2].mean(), rel=1e-5)
 
 
 def test_log_sum_exp_neither_overflows_nor_warns() -> None:

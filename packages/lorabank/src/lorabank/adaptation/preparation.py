@@ -107,6 +107,7 @@ def work_of(batch: Batch, rank: int, passes: int) -> int:
         return passes * 6 * batch.X.size * rank
     assert isinstance(batch, ContrastiveBatch)
     negatives = len(batch.negatives.vectors)
+    passes -= batch.identity_losses is not None  # as prepared: no pass of its own
     return passes * batch.X.size * (6 * rank + 3 * negatives)
 
 

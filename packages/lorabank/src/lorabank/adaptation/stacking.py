@@ -21,8 +21,10 @@ from lorabank.numerics.contrastive import (
     Calibration,
     ContrastiveBatch,
     Negatives,
+    log_sum_exp,
     row_losses,
 )
+from lorabank.numerics.ranges import distinct
 from lorabank.types.arrays import AnyFloatArray, BoolArray, FloatArray, IntArray
 from lorabank.types.chance import Chance
 from lorabank.types.feedback import Feedback
@@ -101,7 +103,7 @@ def _prepare_known(
     target, logits = scores.logits[:, rows, field.column], scores.logits
     logits -= field.correction
     logits[:, rows, field.column] = -np.inf
-    losses = row_losses(target, logits, liked)
+    losses = row_losses(target, log_sum_exp(logits), liked)
     V, offset = scores.vectors, scores.offset
     calibration = Calibration(experts.base_tau, 1.0)
     batch = ContrastiveBatch(
@@ -146,13 +148,14 @@ def _recent_after(
 def _draw(items: IntArray, pool: ItemPool, count: int, rng: Chance) -> _Field:
     """Drawn negatives, each once with its number of draws in the correction, and the targets."""
     if count < len(pool):
-        drawn, times = np.unique(pool.sample(count, rng), return_counts=True)
-        if len(drawn) > 1 or not (items == drawn[0]).any():
-            positions = np.union1d(drawn, items)
-            correction = np.full(len(positions), np.inf, np.float32)
-            expected = np.log(count) + pool.log_q[drawn] - np.log(times)
-            correction[np.searchsorted(positions, drawn)] = expected
-            return _Field(positions, correction, np.searchsorted(positions, items))
+        draws = pool.sample(count, rng)
+        positions = distinct(np.concatenate([draws, items]))
+        times = np.bincount(np.searchsorted(positions, draws), minlength=len(positions))
+        column = np.searchsorted(positions, items)
+        if (times[column] < count).all():  # every row has something to compete with
+            with np.errstate(divide="ignore"):
+                correction = np.log(count) + pool.log_q[positions] - np.log(times)
+            return _Field(positions, correction.astype(np.float32), column)
     return _Field(None, np.zeros(len(pool), np.float32), items)
 
 

@@ -10,7 +10,7 @@ A row with a low reward says "not this one": its loss is the unlikelihood ``-log
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -58,6 +58,29 @@ class Negatives:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Pass:
+    """A batch's way forward through the weights A and B.
+
+    Attributes:
+        hidden: (n, rank).
+        target, others: logits of the targets (n,) and of what they compete with (n, m).
+        rest: log of the sum of the others' exponentials, (n,).
+    """
+
+    A: AnyFloatArray
+    B: AnyFloatArray
+    scale: float
+    hidden: AnyFloatArray
+    target: AnyFloatArray
+    others: AnyFloatArray
+    rest: AnyFloatArray
+
+    def is_through(self, m: Matrices) -> bool:
+        """Whether it went through these very arrays."""
+        return self.A is m.A and self.B is m.B and self.scale == m.scale
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ContrastiveBatch:
     """X (n, dim), targets T (n, dim) with their prior (n,), negatives, and row weights (n,).
 
@@ -78,6 +101,8 @@ class ContrastiveBatch:
     calibration: Calibration
     reference: Calibration
     identity_losses: AnyFloatArray | None = None
+    # The last one through weights that nobody can write into, if any.
+    _passes: list[_Pass] = field(default_factory=list, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.X)
@@ -88,8 +113,8 @@ class ContrastiveBatch:
 
     def row_losses(self, m: Matrices) -> AnyFloatArray:
         """Loss of each row by itself, (n,)."""
-        Y, _ = forward(m, self.X)
-        return row_losses(*self._logits(Y, self.calibration), self.liked)
+        at = self._forward(m)
+        return row_losses(at.target, at.rest, self.liked)
 
     def identity_loss(self) -> float:
         """The same for ``y = x`` under the reference calibration."""
@@ -99,25 +124,25 @@ class ContrastiveBatch:
         """Loss of each row under the identity, (n,)."""
         if self.identity_losses is not None:
             return self.identity_losses
-        return row_losses(*self._logits(self.X, self.reference), self.liked)
+        target, others = self._logits(self.X, self.reference)
+        return row_losses(target, log_sum_exp(others), self.liked)
 
     def gradient(self, m: Matrices) -> tuple[float, AnyFloatArray, AnyFloatArray]:
         """(loss, dA, dB) at ``m``."""
-        Y, H = forward(m, self.X)
-        give_way()
-        target, others = self._logits(Y, self.calibration)
-        G = self._row_gradients(target, others)
+        at = self._forward(m)
+        G = self._row_gradients(at)
         G *= (self.weights / len(self))[:, None]
         give_way()
-        return self._mean(row_losses(target, others, self.liked)), *backward(m, self.X, H, G)
+        loss = self._mean(row_losses(at.target, at.rest, self.liked))
+        return loss, *backward(m, self.X, at.hidden, G)
 
     def importance(self, m: Matrices, decay: float) -> tuple[AnyFloatArray, AnyFloatArray]:
         """Sums of per-sample squared gradients: for B (dim, rank), then for A (rank, dim).
 
         s^2 (G*G)^T (H*H) and s^2 ((G B)*(G B))^T (X*X): never the square of a batch mean.
         """
-        Y, H = forward(m, self.X)
-        G = self._row_gradients(*self._logits(Y, self.calibration))
+        at = self._forward(m)
+        G, H = self._row_gradients(at), at.hidden
         G *= (m.scale * self.weights)[:, None]
         weight = decayed_weights(len(self), decay, self.X.dtype)[:, None]
         GB = G @ m.B
@@ -140,6 +165,21 @@ class ContrastiveBatch:
     def _mean(self, rows: AnyFloatArray) -> float:
         return float(rows @ self.weights) / len(self)
 
+    def _forward(self, m: Matrices) -> _Pass:
+        """A mixture asks for the losses at an adapter's weights, and then learning for the gradient
+        there: the way forward is gone once."""
+        for known in self._passes:
+            if known.is_through(m):
+                return known
+        Y, H = forward(m, self.X)
+        give_way()
+        target, others = self._logits(Y, self.calibration)
+        found = _Pass(m.A, m.B, m.scale, H, target, others, log_sum_exp(others))
+        give_way()
+        if not (m.A.flags.writeable or m.B.flags.writeable):
+            self._passes[:] = [found]
+        return found
+
     def _logits(
         self, Y: AnyFloatArray, calibration: Calibration
     ) -> tuple[AnyFloatArray, AnyFloatArray]:
@@ -155,35 +195,32 @@ class ContrastiveBatch:
         give_way()
         return target, others
 
-    def _row_gradients(self, target: AnyFloatArray, others: AnyFloatArray) -> AnyFloatArray:
+    def _row_gradients(self, at: _Pass) -> AnyFloatArray:
         """dL_i/dy_i, (n, dim), of each row by itself.
 
         With p the target's probability and q_j = exp(o_j) / sum exp(o) the negatives' own softmax:
         liked rows have dL/dz_t = p - 1 and dL/dz_j = (1 - p) q_j; disliked rows dL/dz_t = p and
         dL/dz_j = -p q_j. Both are ``c * (e_target - sum q_j e_j)`` with c = p - 1 or p.
         """
-        rest = log_sum_exp(others)
+        total = np.logaddexp(at.target, at.rest)
+        p = np.exp(at.target - total)
+        c = np.where(self.liked, -np.exp(at.rest - total), p)
+        peak = np.where(np.isneginf(at.rest), 0, at.rest)
         give_way()
-        total = np.logaddexp(target, rest)
-        p = np.exp(target - total)
-        c = np.where(self.liked, -np.exp(rest - total), p)
-        peak = np.where(np.isneginf(rest), 0, rest)
-        give_way()
-        G = self.T - np.exp(others - peak[:, None]) @ self.negatives.vectors
+        G = self.T - np.exp(at.others - peak[:, None]) @ self.negatives.vectors
         G *= (self.calibration.tau * c)[:, None]
         return G
 
 
-def row_losses(target: AnyFloatArray, others: AnyFloatArray, liked: BoolArray) -> AnyFloatArray:
+def row_losses(target: AnyFloatArray, rest: AnyFloatArray, liked: BoolArray) -> AnyFloatArray:
     """-log p, or -log(1 - p) where not liked; as softplus, so that tiny ones don't cancel to zero.
 
     Args:
         target: logits of the targets, (..., n).
-        others: logits of what they compete with, (..., n, m).
+        rest: `log_sum_exp` of the logits that they compete with, (..., n).
         liked: (n,).
     """
-    margin = target - log_sum_exp(others)
-    give_way()
+    margin = target - rest
     losses: AnyFloatArray = np.logaddexp(0, np.where(liked, -margin, margin))
     return losses
 
