@@ -177,6 +177,19 @@ def test_scores_are_the_decayed_sum_of_rows(seed: int, some: bool) -> None:
     assert got.dtype == np.float32
 
 
+@laws
+@given(st.integers(0, 10**6), st.integers(0, 6))
+def test_candidates_score_as_among_all_items(seed: int, count: int) -> None:
+    """To the bit, though each recent item's neighbours are looked for once: rows share them."""
+    rng = np.random.default_rng(seed)
+    _, table = table_of(seed % 100, TableChoice())
+    history = rng.integers(-1, N, 26)
+    recent = np.lib.stride_tricks.sliding_window_view(history, 21)
+    candidates = rng.permutation(N)[:count]
+    whole = table.scores(recent)
+    np.testing.assert_array_equal(table.scores(recent, candidates), whole[:, candidates])
+
+
 def test_scores_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     _, table = table_of(1, TableChoice())
     recent = np.random.default_rng(0).integers(-1, N, (9, 20))

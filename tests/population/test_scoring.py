@@ -99,13 +99,15 @@ def test_bound_experts_say_what_the_scorer_says(base: str, candidates: np.ndarra
     population = small()
     blind = replace(population.expert("group:g"), name="blind", tau=0.0)
     named = [replace(e, gain=float(e.name == base)) for e in population.experts]
-    for experts in ((*named, blind), (named[0], blind), (blind_identity(named[0]), blind)):
+    blinded = blind_identity(named[0])
+    silent = replace(blinded, prior_weight=0.0)
+    for experts in ((*named, blind), (named[0], blind), (blinded, blind), (silent,)):
         bound = BoundExperts(replace(population, experts=experts), POOL, MixtureConfig())
         scores = bound.score(X, RECENT, candidates)
         expected = bound.scorer.all_logits(X, RECENT, candidates)
-        np.testing.assert_allclose(scores.logits, expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(scores.logits, expected, rtol=1e-5, atol=1e-5)
         own = scores.offset + bound.base_tau * scores.X @ scores.vectors.T
-        np.testing.assert_allclose(own, expected[bound.base], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(own, expected[bound.base], rtol=1e-5, atol=1e-5)
 
 
 def blind_identity(identity: Expert) -> Expert:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
+from itertools import chain
 
 from lorabank.adaptation.mixing import OWN, Scores
 from lorabank.config import MixtureConfig
+from lorabank.experts.features import FOLLOWING, Features, Product, terms_of
 from lorabank.numerics.lora import forward
 from lorabank.population import Expert, Population, PopulationScorer
 from lorabank.population.trust import best_expert, prior_weights
@@ -39,14 +40,16 @@ class BoundExperts:
         self.prior = prior_weights(self.experts, self.base, config.prior_events)
         self.base_tau = self.base_expert.tau
         self._matrices = {adapter.name: adapter.matrices for adapter in population.adapters}
-        self._adapters = list(dict.fromkeys(expert.adapter for expert in self.experts))
-        # Whether residuals are seen, as some expert sees the items.
-        self._views = sorted(
-            {expert.residuals for expert in self.experts if expert.tau or expert.transition_weight}
-            | {self.base_expert.residuals}
-        )
-        # Items first: what is read of one candidate lies together.
-        self._constant = np.ascontiguousarray(self._constants().T)
+        terms = [terms_of(expert) for expert in self.experts]
+        own = self._own = Product(self.base_expert.residuals, self.base_expert.adapter)
+        # The base's logit without what the own chain takes the place of.
+        offset = {feature: weight for feature, weight in terms[self.base].items() if feature != own}
+        self._features = Features(terms, self.scorer)
+        self._weights = self._features.weights([*terms, offset])
+        self._views = {own.residuals, *self._features.sources}
+        sources = {own.source, *chain(*self._features.sources.values())}
+        self._adapters = sources - {FOLLOWING}
+        self._transitions = population.transitions if FOLLOWING in sources else None
 
     @property
     def base_expert(self) -> Expert:
@@ -71,73 +74,17 @@ class BoundExperts:
 
     def score(self, X: FloatArray, recent: IntArray, candidates: IntArray | None) -> Scores:
         """See `Experts.score`. What experts have in common is computed once."""
-        logits = np.repeat(_chosen(self._constant, candidates).T[:, None], len(X), axis=1)
-        self._add_neighbours(logits, recent, candidates)
-        vectors = {residuals: self._seen(residuals, candidates) for residuals in self._views}
-        self._add_transitions(logits, recent, vectors)
-        offset = logits[self.base].copy()
         outputs = {adapter: self.output(adapter, X) for adapter in self._adapters}
-        for residuals, seen in vectors.items():
-            places = [k for k, e in enumerate(self.experts) if e.tau and e.residuals is residuals]
-            if places:
-                self._add_similarity(logits, places, outputs, seen)
-        base = self.base_expert
-        return Scores(logits, outputs[base.adapter], vectors[base.residuals], offset)
+        if self._transitions is not None:
+            outputs[FOLLOWING] = self._transitions.contexts(recent)
+        vectors = {residuals: self._seen(residuals, candidates) for residuals in self._views}
+        features = self._features.stacked(outputs, vectors, recent, candidates)
+        count, rows, width = features.shape
+        logits = self._weights @ features.reshape(count, rows * width)
+        logits, own = logits.reshape(-1, rows, width), self._own
+        return Scores(logits[:-1], outputs[own.source], vectors[own.residuals], logits[-1])
 
     def _seen(self, residuals: bool, candidates: IntArray | None) -> FloatArray:
-        return _chosen(self.item_vectors if residuals else self.pool.vectors, candidates)
-
-    def _add_similarity(
-        self,
-        logits: FloatArray,
-        places: list[int],
-        outputs: dict[str | None, FloatArray],
-        vectors: FloatArray,
-    ) -> None:
-        """``tau * <y, e>`` of the experts in these places, which see the same vectors."""
-        adapters = list(dict.fromkeys(self.experts[k].adapter for k in places))
-        stacked = np.concatenate([outputs[name] for name in adapters])
-        similarity = (stacked @ vectors.T).reshape(len(adapters), -1, len(vectors))
-        for k in places:
-            expert = self.experts[k]
-            logits[k] += np.float32(expert.tau) * similarity[adapters.index(expert.adapter)]
-
-    def _add_neighbours(
-        self, logits: FloatArray, recent: IntArray, candidates: IntArray | None
-    ) -> None:
-        table = self.population.neighbours
-        places = [k for k, expert in enumerate(self.experts) if expert.neighbour_weight]
-        if table is None or not places:
-            return
-        near = table.log_scores(recent, candidates)
-        for k in places:
-            logits[k] += np.float32(self.experts[k].neighbour_weight) * near
-
-    def _add_transitions(
-        self, logits: FloatArray, recent: IntArray, vectors: dict[bool, FloatArray]
-    ) -> None:
-        places = [k for k, expert in enumerate(self.experts) if expert.transition_weight]
-        transitions = self.population.transitions
-        if transitions is None or not places:
-            return
-        read = transitions.contexts(recent)
-        for k in places:
-            expert = self.experts[k]
-            weight = np.float32(expert.transition_weight)
-            logits[k] += (weight * read) @ vectors[expert.residuals].T
-
-    def _constants(self) -> FloatArray:
-        """(K - 1, N): what does not depend on the user."""
-        parts = np.empty((len(self.experts), len(self.pool)), np.float32)
-        residuals = self.population.residuals
-        bias = None if residuals is None else residuals.item_bias(self.pool)
-        for k, expert in enumerate(self.experts):
-            parts[k] = np.float32(expert.prior_weight) * self.pool.log_prior
-            if expert.residuals and bias is not None:
-                parts[k] += np.float32(expert.bias_weight) * bias
-        return parts
-
-
-def _chosen(rows: FloatArray, candidates: IntArray | None) -> FloatArray:
-    found: FloatArray = rows if candidates is None else rows[candidates]
-    return found
+        """Vectors of the candidates, (m, dim)."""
+        vectors = self.item_vectors if residuals else self.pool.vectors
+        return vectors if candidates is None else vectors.take(candidates, 0)

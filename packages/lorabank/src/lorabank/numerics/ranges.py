@@ -13,8 +13,8 @@ def spread(starts: IntArray, counts: IntArray) -> tuple[IntArray, IntArray]:
     Both inputs (n,), both outputs (sum of counts,), range after range.
     """
     which = np.repeat(np.arange(len(starts)), counts)
-    within = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return which, starts[which] + within
+    shift = starts - (np.cumsum(counts) - counts)
+    return which, np.arange(len(which)) + shift[which]
 
 
 def distinct(values: IntArray) -> IntArray:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorabank.errors import InvalidInputError
-from lorabank.numerics.ranges import spread
+from lorabank.numerics.ranges import distinct, spread
+from lorabank.population.recent import decays
 from lorabank.turns import give_way
 from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray, as_float32, frozen
 from lorabank.types.checks import check_count, check_number
@@ -61,10 +62,6 @@ class ItemToItem:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    @cached_property
-    def _lengths(self) -> IntArray:
-        return np.diff(self.starts)
-
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
@@ -104,13 +101,14 @@ class ItemToItem:
             raise InvalidInputError(
                 "recent", int(recent.max()), f"positions in -1..{len(self) - 1}"
             )
-        column = None if candidates is None else _columns(candidates, len(self))
-        width = len(self) if candidates is None else len(candidates)
+        rows, width = self._whole, len(self)
+        if candidates is not None:
+            (recent, rows), width = self._narrowed(recent, candidates), len(candidates)
         result = np.zeros((len(recent), width), np.float32)
         step = max(1, BLOCK // max(1, width))
         for start in range(0, len(recent), step):
             block = result[start : start + step]
-            place, values = self._gathered(recent[start : start + step], column, width)
+            place, values = self._gathered(recent[start : start + step], rows, width)
             give_way()
             sums = np.bincount(place, values, minlength=block.size)
             # A place that several neighbours share is written several times: the same.
@@ -118,28 +116,57 @@ class ItemToItem:
             give_way()
         return result
 
+    @cached_property
+    def _whole(self) -> _Rows:
+        """Every item's row; the one after the last, which -1 finds, is empty."""
+        lengths = np.diff(self.starts, append=self.starts[-1])
+        return _Rows(self.starts, lengths, self.items, self.weights)
+
+    def _narrowed(self, recent: IntArray, candidates: IntArray) -> tuple[IntArray, _Rows]:
+        """``recent`` as places among the rows of recent items, with candidates alone.
+
+        A batch's events share most of what was liked before them, and few of many neighbours are
+        candidates: each item's are looked for once.
+        """
+        items = distinct(recent.reshape(-1))
+        which, at = self._whole.entries(items)
+        give_way()
+        columns = _columns(candidates, len(self))[self.items[at]]
+        wanted = np.flatnonzero(columns >= 0)
+        lengths = np.bincount(which[wanted], minlength=len(items))
+        starts = np.cumsum(lengths) - lengths
+        rows = _Rows(starts, lengths, columns[wanted], self.weights[at[wanted]])
+        return np.searchsorted(items, recent), rows
+
     def _gathered(
-        self, recent: IntArray, column: IntArray | None, width: int
+        self, recent: IntArray, rows: _Rows, width: int
     ) -> tuple[IntArray, AnyFloatArray]:
         """Places in the (n, width) block, and what the rows of all recent items add there."""
-        row, age = np.nonzero(recent >= 0)
-        anchor = recent[row, age]
-        which, place = spread(self.starts[anchor], self._lengths[anchor])
+        which, at = rows.entries(recent.reshape(-1))
         give_way()
-        target = self.items[place].astype(np.int64)
-        if column is not None:
-            # Few of many neighbours are candidates: the rest is done for them alone.
-            target = column[target]
-            wanted = np.flatnonzero(target >= 0)
-            which, place, target = which[wanted], place[wanted], target[wanted]
-        values = self.weights[place] * (self.decay ** age.astype(np.float32))[which]
-        return row[which] * width + target, values
+        ages = recent.shape[1]
+        row = which // ages
+        decayed = decays(self.decay, ages)[which - row * ages]
+        return row * width + rows.columns[at], rows.weights[at] * decayed
 
 
-def _columns(candidates: IntArray, size: int) -> IntArray:
+class _Rows(NamedTuple):
+    """Sparse rows: where each begins and how many entries it has; columns and weights of these."""
+
+    starts: IntArray
+    lengths: IntArray
+    columns: SmallIntArray
+    weights: FloatArray
+
+    def entries(self, rows: IntArray) -> tuple[IntArray, IntArray]:
+        """``(which, place)`` of the entries of ``rows``: see `spread`."""
+        return spread(self.starts[rows], self.lengths[rows])
+
+
+def _columns(candidates: IntArray, size: int) -> SmallIntArray:
     """(size,) the column of each candidate, -1 for every other item."""
     if len(candidates) and not (candidates.min() >= 0 and candidates.max() < size):
         raise InvalidInputError("candidates", int(candidates.max()), f"positions below {size}")
-    column = np.full(size, -1, np.int64)
-    column[candidates] = np.arange(len(candidates))
+    column = np.full(size, -1, np.int32)
+    column[candidates] = np.arange(len(candidates), dtype=np.int32)
     return column

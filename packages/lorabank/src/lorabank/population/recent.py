@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
-from lorabank.types.arrays import BoolArray, IntArray
+from lorabank.types.arrays import BoolArray, FloatArray, IntArray
+
+
+@lru_cache(maxsize=64)
+def decays(decay: float, count: int) -> FloatArray:
+    """``decay ** age`` for the ages 0, 1, ..., float32 (count,), read-only."""
+    weights: FloatArray = np.float32(decay) ** np.arange(count, dtype=np.float32)
+    weights.setflags(write=False)
+    return weights
 
 
 def recent_likes(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lorabank.errors import InvalidInputError
+from lorabank.population.recent import decays
 from lorabank.types.arrays import FloatArray, IntArray, as_matrix, frozen
 from lorabank.types.checks import check_count, check_number
 
@@ -66,6 +67,4 @@ class Transitions:
 
 def age_weights(recent: IntArray, decay: float) -> FloatArray:
     """float32 (n, k): ``decay ** age``, and 0 where nothing was liked."""
-    ages = np.float32(decay) ** np.arange(recent.shape[1], dtype=np.float32)
-    weights: FloatArray = np.where(recent >= 0, ages, np.float32(0))
-    return weights
+    return decays(decay, recent.shape[1]) * (recent >= 0)
