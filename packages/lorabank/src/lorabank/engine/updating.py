@@ -20,8 +20,15 @@ from lorabank.clock import Clock
 from lorabank.config import EngineConfig
 from lorabank.engine.connection import Connection
 from lorabank.engine.deciding import decide
-from lorabank.engine.inquiry import Advice, KeptAdvice
-from lorabank.engine.report import BankState, EpisodeState, PhaseSeconds, UpdateReport, UpdateResult
+from lorabank.engine.inquiry import Advice, CacheState, KeptAdvice
+from lorabank.engine.report import (
+    BankState,
+    EpisodeState,
+    HintUse,
+    PhaseSeconds,
+    UpdateReport,
+    UpdateResult,
+)
 from lorabank.logs import get_logger
 from lorabank.numerics.batch import Batch
 from lorabank.protocols import ReasoningBank
@@ -98,18 +105,24 @@ class Updater:
             batch, mixing = prepare_with_experts(*preparing)
         else:
             batch, mixing = await self._in_thread(prepare_with_experts, *preparing)
+
+        # Query.
         bank = state_of(connection)
         asked = self._timer()
         advice = await self._ask(adapter, feedback, connection)
         answered = self._timer()
         decision, hints = decide(self._config, key, advice)
         queried = self._timer()
+
+        # Score what came before, gradients, apply.
         computing = (adapter, batch, decision, self._config, rng, self._timer, mixing)
         if self._work_of_computing(adapter, batch, decision) <= INLINE_WORK:
             result = adapt(*computing)
         else:
             result = await self._in_thread(adapt, *computing)
         computed = self._timer()
+
+        # Store.
         updated, finished = result.adapter, result.finished
         pending, accepted = None, True
         if connection is not None:
@@ -121,33 +134,16 @@ class Updater:
             if connection is not None and pending is not None:
                 accepted = await connection.deliver(finished, pending)
             self._replay.add(key, feedback, self._clock.wall())
-        report = made(
-            UpdateReport,
-            loss_before=result.loss_before,
-            loss_after=result.loss_after,
-            identity_loss=result.identity_loss,
-            plain_mse=result.plain_mse,
-            gradient_norm=result.gradient_norm,
-            clipped=result.clipped,
-            hyperparameters=decision.hyperparameters,
-            hints=hints,
-            cache=advice.cache,
-            bank=bank,
-            episode=_episode_state(pending, finished) if accepted else "rejected",
-            finished=finished,
-            seconds=made(
-                PhaseSeconds,
-                query=queried - started,
-                gradients=result.seconds_gradients,
-                apply=result.seconds_apply,
-                store=self._timer() - computed,
-                wait=answered - asked,
-            ),
-            drift=result.drift,
-            anchor_moved=result.anchor_moved,
-            in_trial=result.in_trial,
-            mixture=result.mixture,
+        seconds = made(
+            PhaseSeconds,
+            query=queried - started,
+            gradients=result.seconds_gradients,
+            apply=result.seconds_apply,
+            store=self._timer() - computed,
+            wait=answered - asked,
         )
+        episode = _episode_state(pending, finished) if accepted else "rejected"
+        report = _report(result, decision, hints, advice.cache, bank, episode, seconds)
         return UpdateResult(updated, report)
 
     async def _give_way(self) -> float:
@@ -251,6 +247,37 @@ def state_of(connection: Connection | None) -> BankState:
     if connection is None:
         return "disconnected"
     return "degraded" if connection.degraded else "connected"
+
+
+def _report(
+    result: StepResult,
+    decision: Decision,
+    hints: HintUse,
+    cache: CacheState,
+    bank: BankState,
+    episode: EpisodeState,
+    seconds: PhaseSeconds,
+) -> UpdateReport:
+    return made(
+        UpdateReport,
+        loss_before=result.loss_before,
+        loss_after=result.loss_after,
+        identity_loss=result.identity_loss,
+        plain_mse=result.plain_mse,
+        gradient_norm=result.gradient_norm,
+        clipped=result.clipped,
+        hyperparameters=decision.hyperparameters,
+        hints=hints,
+        cache=cache,
+        bank=bank,
+        episode=episode,
+        finished=result.finished,
+        seconds=seconds,
+        drift=result.drift,
+        anchor_moved=result.anchor_moved,
+        in_trial=result.in_trial,
+        mixture=result.mixture,
+    )
 
 
 def _episode_state(pending: Pattern | None, finished: Pattern | None) -> EpisodeState:
