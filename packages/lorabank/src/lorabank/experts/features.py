@@ -40,13 +40,13 @@ Terms: TypeAlias = Mapping[Feature, float]
 
 def terms_of(expert: Expert) -> Terms:
     """The weights of the features in an expert's logit; none is zero."""
-    seen = expert.residuals
+    residuals = expert.residuals
     found: dict[Feature, float] = {
         "popularity": expert.prior_weight,
-        "bias": expert.bias_weight if seen else 0.0,
+        "bias": expert.bias_weight if residuals else 0.0,
         "neighbours": expert.neighbour_weight,
-        Product(seen, expert.adapter): expert.tau,
-        Product(seen, FOLLOWING): expert.transition_weight,
+        Product(residuals, expert.adapter): expert.tau,
+        Product(residuals, FOLLOWING): expert.transition_weight,
     }
     return {feature: weight for feature, weight in found.items() if weight}
 
@@ -67,8 +67,8 @@ class Features:
         near = [feature for feature in used if feature == "neighbours"]
         self.order: list[Feature] = [*constants, *near, *products]
         self.sources = {
-            seen: [product.source for product in same]
-            for seen, same in groupby(products, attrgetter("residuals"))
+            residuals: [product.source for product in same]
+            for residuals, same in groupby(products, attrgetter("residuals"))
         }
         self._constants = np.array([*constants.values()]).reshape(-1, len(scorer.pool))
         self._neighbours = scorer.population.neighbours if near else None
@@ -99,10 +99,10 @@ class Features:
         if self._neighbours is not None:
             found[done] = self._neighbours.log_scores(recent, candidates)
             done += 1
-        for seen, sources in self.sources.items():
+        for residuals, sources in self.sources.items():
             rows = np.concatenate([outputs[source] for source in sources])
             part = found[done : done + len(sources)].reshape(len(rows), width)
-            np.matmul(rows, vectors[seen].T, out=part)
+            np.matmul(rows, vectors[residuals].T, out=part)
             done += len(sources)
         return found
 
