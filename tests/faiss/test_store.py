@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,14 +18,17 @@ from hypothesis import strategies as st
 from lorabank.bank import open_bank
 from lorabank.errors import BankUnavailableError, InvalidInputError
 from lorabank.hooks import BankUrl
+from lorabank.protocols import StoreStats
 from lorabank.types.query import EVERYTHING, PatternFilter
-from lorabank_faiss import FaissStore, Settings, lease, open_store
+from lorabank_faiss import FaissStore, Settings, lease, open_store, reading
 from lorabank_faiss.contents import Contents
 from lorabank_faiss.growing import Growing
 from lorabank_faiss.rwlock import ReadersWriterLock
 from lorabank_faiss.schema import FILE
 from lorabank_faiss.shards import Shards
 from tests.faiss.samples import DIM, NAMESPACE, pattern, patterns, vector
+
+PATIENCE = 20.0
 
 
 def contents_of(store: FaissStore, name: str = NAMESPACE) -> Contents:
@@ -68,6 +72,34 @@ async def test_the_blocks_own_error_comes_out_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="mine"):
         async with open_bank(f"faiss://{tmp_path}"):
             raise KeyError("mine")
+
+
+@pytest.mark.anyio
+async def test_more_questions_at_once_than_readers_wait_for_their_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def held(_connection: sqlite3.Connection, name: str) -> StoreStats:
+        begun.release()
+        assert go_on.wait(PATIENCE)
+        return StoreStats(0, 0, 0)
+
+    def two_have_begun() -> None:
+        assert begun.acquire(timeout=PATIENCE)
+        assert begun.acquire(timeout=PATIENCE)
+
+    monkeypatch.setattr(reading, "stats", held)
+    with anyio.fail_after(PATIENCE):
+        async with open_store(Settings(tmp_path, readers=2)) as store:
+            # No thread waits for a connection: as many calls as there are connections have one.
+            monkeypatch.setattr(store._database.readers, "_patience", 0.0)
+            async with anyio.create_task_group() as group:
+                for _ in range(16):
+                    group.start_soon(store.stats, NAMESPACE)
+                await anyio.to_thread.run_sync(two_have_begun)
+                await anyio.wait_all_tasks_blocked()
+                go_on.set()
 
 
 @pytest.mark.anyio

@@ -23,7 +23,7 @@ class Settings:
             an approximate index.
         tail_limit: new vectors of an approximate index that are searched exactly until they are
             merged into it.
-        readers: threads that read, and their connections.
+        readers: reads at once, each in a worker thread with a connection of its own.
         busy_timeout: seconds to wait for other processes before `BankUnavailableError`.
         cache_mb: memory for exact namespaces; those used longest ago are dropped beyond it, and
             read again when needed. Approximate indexes stay and are not counted.

@@ -15,6 +15,7 @@ import anyio.to_thread
 
 from lorabank.errors import BankClosedError, InvalidInputError
 from lorabank.protocols import Capability, StoreStats, Wanted
+from lorabank.turns import in_worker
 from lorabank.types.arrays import FloatArray, as_vector, unit_vector
 from lorabank.types.checks import check_count, check_number, check_text
 from lorabank.types.pattern import Match, Pattern
@@ -26,7 +27,6 @@ from lorabank_faiss import columns, reading
 from lorabank_faiss.contents import Question
 from lorabank_faiss.database import Database
 from lorabank_faiss.maintenance import Maintenance
-from lorabank_faiss.readers import Readers
 from lorabank_faiss.records import Batch, encoded
 from lorabank_faiss.transaction import Transaction, bound_space, check_dim
 from lorabank_faiss.writing import GroupCommit
@@ -55,7 +55,7 @@ class FaissStore:
         self._database = database
         self._commits = commits
         self._maintenance = maintenance
-        self._readers = Readers(database.settings.readers)
+        self._limiter = anyio.CapacityLimiter(database.settings.readers)
         self._space, self._dim = database.bound()
         self._closed = False
         self._running = 0
@@ -211,11 +211,7 @@ class FaissStore:
             if self._running:
                 self._idle = anyio.Event()
                 await self._idle.wait()
-            await anyio.to_thread.run_sync(self._end)
-
-    def _end(self) -> None:
-        self._readers.close()
-        self._database.close()
+            await anyio.to_thread.run_sync(self._database.close)
 
     @asynccontextmanager
     async def _using(self) -> AsyncIterator[None]:
@@ -231,7 +227,7 @@ class FaissStore:
                 self._idle.set()
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await self._readers.run(call)
+        return await in_worker(call, limiter=self._limiter)
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         def read() -> T:
