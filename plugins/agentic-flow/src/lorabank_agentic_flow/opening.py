@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import anyio
 
+from lorabank.background import background
 from lorabank.errors import InvalidInputError
 from lorabank.hooks import BankUrl
 from lorabank.protocols import Embedder
@@ -57,8 +58,7 @@ async def run_store(
     transport: Transport, settings: Settings, embedder: Embedder | None = None
 ) -> AsyncIterator[AgenticFlowStore]:
     """A store on any transport. Errors of the block come out as they are, not in a group."""
-    failure: Exception | None = None
-    async with anyio.create_task_group() as group:
+    async with background() as group:
         connection = Connection(transport, settings.timeout)
         store = AgenticFlowStore(transport, connection, Operations(group), settings, embedder)
         group.start_soon(connection.run)
@@ -66,11 +66,7 @@ async def run_store(
             await connection.started()
             await store.start()
             yield store
-        except Exception as exc:  # noqa: BLE001 - raised again, outside the group
-            failure = exc
         finally:
             with anyio.CancelScope(shield=True):
                 await store.aclose()
             group.cancel_scope.cancel()
-    if failure is not None:
-        raise failure

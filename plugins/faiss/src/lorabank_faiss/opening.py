@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import anyio
 import anyio.to_thread
 
+from lorabank.background import background
 from lorabank_faiss.database import Database
 from lorabank_faiss.maintenance import Maintenance
 from lorabank_faiss.settings import Settings
@@ -29,24 +30,11 @@ async def open_store(settings: Settings) -> AsyncIterator[FaissStore]:
     store = FaissStore(database, commits, maintenance)
     try:
         await maintenance.prepare()
-        async with _beside(maintenance, store):
-            yield store
+        async with background() as tasks:
+            tasks.start_soon(maintenance.run)
+            try:
+                yield store
+            finally:
+                maintenance.halt()
     finally:
         await store.aclose()
-
-
-@asynccontextmanager
-async def _beside(maintenance: Maintenance, store: FaissStore) -> AsyncIterator[None]:
-    """Maintain beside the block, whose own exception comes out as it is and not in a group."""
-    failure: Exception | None = None
-    async with anyio.create_task_group() as group:
-        group.start_soon(maintenance.run)
-        try:
-            yield
-        except Exception as exc:  # noqa: BLE001 - raised again below
-            failure = exc
-        finally:
-            maintenance.halt()
-        await store.aclose()
-    if failure is not None:
-        raise failure
