@@ -17,7 +17,6 @@ from tests.engine.banks import (
     run_updates,
 )
 
-import lorabank.engine.engine as engine_module
 from lorabank import (
     Adapter,
     BankUnavailableError,
@@ -25,6 +24,7 @@ from lorabank import (
     OutboxConfig,
 )
 from lorabank import LoRAPersonalizationEngine as Engine
+from lorabank.engine import connecting
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def by_url(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ScriptedBank]:
             if close_error is not None:
                 raise close_error
 
-        monkeypatch.setattr(engine_module, "open_bank", opened)
+        monkeypatch.setattr(connecting, "open_bank", opened)
         return bank
 
     return install
@@ -166,8 +166,8 @@ async def test_a_bank_that_hangs_while_closing_is_given_up(
         yield ScriptedBank()
         await hanging()
 
-    monkeypatch.setattr(engine_module, "open_bank", opened)
-    monkeypatch.setattr(engine_module, "CLOSING", 0.05)
+    monkeypatch.setattr(connecting, "open_bank", opened)
+    monkeypatch.setattr(connecting, "CLOSING", 0.05)
     with anyio.fail_after(5):
         async with Engine(make_config(outbox=OutboxConfig(drain=0.05)), "scripted://"):
             pass
@@ -178,7 +178,7 @@ async def test_a_bank_that_hangs_while_opening_is_given_up(
 ) -> None:
     bank = ScriptedBank()
     bank.script["bind"] = hanging
-    monkeypatch.setattr(engine_module, "OPENING", 0.05)
+    monkeypatch.setattr(connecting, "OPENING", 0.05)
     with anyio.fail_after(5):
         async with Engine(make_config()) as engine:
             with pytest.raises(BankUnavailableError, match=r"0\.05"):

@@ -8,6 +8,7 @@ or when the time to drain is over.
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Self
 
 import anyio
 from anyio.abc import TaskGroup
@@ -15,6 +16,7 @@ from anyio.abc import TaskGroup
 from lorabank.breaker import CircuitBreaker
 from lorabank.clock import Clock
 from lorabank.config import EngineConfig
+from lorabank.delivery import Delivery, EpisodeQueue
 from lorabank.engine.inquiry import Inquiry
 from lorabank.outbox import DeliveryReport, Outbox
 from lorabank.protocols import ReasoningBank
@@ -22,7 +24,7 @@ from lorabank.types.pattern import Pattern
 
 
 class Connection:
-    """One bank, from connect to disconnect."""
+    """One bank, from connect to disconnect. An update uses it inside ``with``."""
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class Connection:
         self.closed = anyio.Event()
         self.report: DeliveryReport | None = None
         self._config = config.outbox
+        self._clock = clock
         self._pending: OrderedDict[str, Pattern] = OrderedDict()
         self._drained = False
         self._updates = 0
@@ -54,12 +57,13 @@ class Connection:
         """Whether the breaker keeps the bank from being asked."""
         return not self.breaker.closed
 
-    def begin_update(self) -> None:
-        """Holds the connection open until `end_update`."""
+    def __enter__(self) -> Self:
+        """An update begins, and is given time to end before the connection does."""
         self._updates += 1
+        return self
 
-    def end_update(self) -> None:
-        """An update is done, however it ended."""
+    def __exit__(self, *_: object) -> None:
+        """It has ended, well or not."""
         self._updates -= 1
         if self._updates == 0 and self._idle is not None:
             self._idle.set()
@@ -86,6 +90,17 @@ class Connection:
             del self._pending[pattern_id]
         self.inquiry.clear()
         await self.outbox.forget(user_key)
+
+    async def flush(self) -> DeliveryReport:
+        """Wait until the outbox is empty, for at most the time to drain."""
+        with anyio.move_on_after(self._config.drain):
+            await self.outbox.emptied()
+        return self.outbox.report()
+
+    async def deliver_from(self, queue: EpisodeQueue) -> None:
+        """Deliver the episodes of another queue beside its own, until cancelled."""
+        send = self.bank.store_patterns
+        await Delivery(queue, send, self._config, self.breaker, self._clock).run()
 
     async def run(self) -> None:
         """Deliver until asked to close, then finish updates and drain. Runs in its own task."""

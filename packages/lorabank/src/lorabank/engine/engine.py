@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 import numpy as np
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskGroup
 from numpy.typing import ArrayLike
 
 from lorabank.adapter import Adapter
-from lorabank.bank import open_bank
 from lorabank.clock import Clock
 from lorabank.config import EngineConfig
 from lorabank.consolidation import ConsolidationReport, Consolidator, Experiences, Progress
-from lorabank.delivery import Delivery, EpisodeQueue
-from lorabank.engine.connection import Connection
-from lorabank.engine.inquiry import as_matches
+from lorabank.delivery import EpisodeQueue
+from lorabank.engine.connecting import NO_DELIVERIES, Connector
+from lorabank.engine.inquiry import similar_patterns
 from lorabank.engine.merging import merge
 from lorabank.engine.report import BankState, EngineStats, UpdateResult
-from lorabank.engine.starting import adapter_from_skill, identity_adapter
+from lorabank.engine.starting import adapter_from_skill, identity_adapter, skill_to_start_from
 from lorabank.engine.tally import Tally
 from lorabank.engine.updating import Commit, Updater, state_of
-from lorabank.errors import (
-    BankError,
-    BankRejectedError,
-    BankUnavailableError,
-    EngineClosedError,
-    InvalidInputError,
-)
+from lorabank.errors import BankError, EngineClosedError, InvalidInputError
 from lorabank.experts import BoundExperts
 from lorabank.kernels import NUMPY, Kernel, open_kernel
 from lorabank.logs import get_logger
@@ -43,23 +34,18 @@ from lorabank.population import Population
 from lorabank.population.recorder import OnPopulationProgress
 from lorabank.protocols import ReasoningBank
 from lorabank.replay import ExperienceReplay
-from lorabank.skills import fitting_skills
-from lorabank.types.arrays import FloatArray, as_vector
+from lorabank.types.arrays import as_vector
 from lorabank.types.checks import check_count, check_number
 from lorabank.types.feedback import Feedback
 from lorabank.types.identifiers import user_key
 from lorabank.types.items import ItemPool
 from lorabank.types.pattern import Match
 from lorabank.types.query import PatternFilter, Query
-from lorabank.types.skill import ConsolidationCriteria, Prior, Skill
-from lorabank.waiting import apart, patience, within
+from lorabank.types.skill import ConsolidationCriteria
+from lorabank.waiting import within
 
 log = get_logger(__name__)
-NO_DELIVERIES = DeliveryReport(0, (), 0, 0, ())
-# Seconds that a bank may take to close, beyond the time to drain.
-CLOSING = 30.0
-# Seconds that a bank may take to open: it may have to start a process, or read an index.
-OPENING = 120.0
+NO_BANK = "no bank is connected: call connect_reasoning_bank first"
 
 
 class LoRAPersonalizationEngine:
@@ -98,9 +84,9 @@ class LoRAPersonalizationEngine:
         self._clock = clock or Clock()
         self._bank_at_start = bank
         self._experts: BoundExperts | None = None
-        self._connection: Connection | None = None
-        self._tasks: TaskGroup | None = None
         self._tally = Tally()
+        self._connector = Connector(config, self._clock, self._tally)
+        self._tasks: TaskGroup | None = None
         self._periodic: anyio.CancelScope | None = None
 
     async def __aenter__(self) -> Self:
@@ -115,7 +101,7 @@ class LoRAPersonalizationEngine:
             if self._bank_at_start is not None:
                 await self.connect_reasoning_bank(self._bank_at_start)
         except BaseException:
-            await self._end_tasks(None, None, None)
+            await self._end_tasks()
             raise
         if self.config.consolidate_every is not None:
             self._periodic = anyio.CancelScope()
@@ -134,12 +120,12 @@ class LoRAPersonalizationEngine:
         try:
             await self.disconnect_reasoning_bank()
         finally:
-            await self._end_tasks(exc_type, exc, traceback)
+            await self._end_tasks(exc)
 
     # ---- the bank -------------------------------------------------------------------------
 
     async def connect_reasoning_bank(self, bank: ReasoningBank | str) -> None:
-        """Use a bank from now on; a bank connected before is disconnected first.
+        """Use a bank from now on; once it is open, the one before it is disconnected.
 
         Updates in flight finish on the bank that they began with.
 
@@ -150,15 +136,7 @@ class LoRAPersonalizationEngine:
             BankUnavailableError: it could not be reached in time.
             EngineClosedError: the engine is not open.
         """
-        tasks = self._require_open()
-        try:
-            with anyio.fail_after(OPENING):
-                connection: Connection = await tasks.start(self._serve, bank)
-        except TimeoutError as exc:
-            raise BankUnavailableError(f"the bank did not open within {OPENING:g} s") from exc
-        previous, self._connection = self._connection, connection
-        if previous is not None:
-            await self._close(previous)
+        await self._connector.connect(bank, self._require_open())
 
     async def disconnect_reasoning_bank(self) -> DeliveryReport:
         """Go on without a bank: wait for updates in flight, drain the outbox, clear the cache.
@@ -166,10 +144,7 @@ class LoRAPersonalizationEngine:
         Returns what was delivered and what was not. Without a bank, nothing happens.
         """
         self._require_open()
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return NO_DELIVERIES
-        return await self._close(connection)
+        return await self._connector.disconnect()
 
     async def deliver_from(self, queue: EpisodeQueue) -> None:
         """Deliver the episodes of a queue kept elsewhere to the connected bank, until cancelled.
@@ -178,11 +153,10 @@ class LoRAPersonalizationEngine:
             BankError: no bank is connected.
         """
         self._require_open()
-        connection = self._connection
+        connection = self._connector.connection
         if connection is None:
-            raise BankError("no bank is connected: call connect_reasoning_bank first")
-        send, breaker = connection.bank.store_patterns, connection.breaker
-        await Delivery(queue, send, self.config.outbox, breaker, self._clock).run()
+            raise BankError(NO_BANK)
+        await connection.deliver_from(queue)
 
     async def flush(self) -> DeliveryReport:
         """Wait until every queued episode is delivered, at most ``config.outbox.drain`` seconds.
@@ -190,26 +164,23 @@ class LoRAPersonalizationEngine:
         Pending episodes stay pending. Without a bank, nothing happens.
         """
         self._require_open()
-        connection = self._connection
-        if connection is None:
-            return NO_DELIVERIES
-        with anyio.move_on_after(self.config.outbox.drain):
-            await connection.outbox.emptied()
-        return connection.outbox.report()
+        connection = self._connector.connection
+        return NO_DELIVERIES if connection is None else await connection.flush()
 
     def has_reasoning_bank(self) -> bool:
         """Whether a bank is connected (also while it is degraded)."""
-        return self._connection is not None
+        return self._connector.connection is not None
 
     @property
     def bank(self) -> ReasoningBank | None:
         """The connected bank, or None."""
-        return None if self._connection is None else self._connection.bank
+        connection = self._connector.connection
+        return None if connection is None else connection.bank
 
     @property
     def bank_state(self) -> BankState:
         """ "disconnected", "connected" or "degraded"."""
-        return state_of(self._connection)
+        return state_of(self._connector.connection)
 
     # ---- the population -------------------------------------------------------------------
 
@@ -252,10 +223,8 @@ class LoRAPersonalizationEngine:
             raise InvalidInputError("population", self.config.objective, expected)
         if population.space != self.config.space:
             raise InvalidInputError("population", str(population.space), str(self.config.space))
-        arguments = (population, self._items, self.config.mixture)
-        self._experts = await anyio.to_thread.run_sync(
-            BoundExperts, *arguments, limiter=self._threads
-        )
+        parts = (population, self._items, self.config.mixture)
+        self._experts = await anyio.to_thread.run_sync(BoundExperts, *parts, limiter=self._threads)
 
     # ---- adapters -------------------------------------------------------------------------
 
@@ -274,13 +243,15 @@ class LoRAPersonalizationEngine:
         """
         self._require_open()
         key = user_key(user_id, self.config.user_key_secret)
-        vector = None
+        skill = None
         if context is not None:
             vector = as_vector(context, "context", self.config.space.dim)
-        if vector is not None and not self._stands_on_shared():
-            for skill in await self._fitting_skills(vector):
-                self._tally.skills_used += 1
-                return self.with_kernel(adapter_from_skill(self.config, user_id, skill))
+            if not self._stands_on_shared():
+                connection = self._connector.connection
+                skill = await skill_to_start_from(self.config, connection, vector)
+        if skill is not None:
+            self._tally.skills_used += 1
+            return self.with_kernel(adapter_from_skill(self.config, user_id, skill))
         rng = np.random.default_rng([self.config.seed, int(key[:16], 16)])
         return self.with_kernel(identity_adapter(self.config, user_id, rng))
 
@@ -313,18 +284,9 @@ class LoRAPersonalizationEngine:
         self._check_adapter(adapter)
         if not isinstance(feedback, Feedback):
             raise InvalidInputError("feedback", feedback, "a Feedback")
-        adapter = self.with_kernel(adapter)
-        connection = self._connection
-        if connection is None:
-            result = await self._updater.update(adapter, feedback, None, commit, self._experts)
-        else:
-            connection.begin_update()
-            try:
-                result = await self._updater.update(
-                    adapter, feedback, connection, commit, self._experts
-                )
-            finally:
-                connection.end_update()
+        adapter, experts = self.with_kernel(adapter), self._experts
+        with self._connector.in_use() as connection:
+            result = await self._updater.update(adapter, feedback, connection, commit, experts)
         self._tally.updates += 1
         return result
 
@@ -363,7 +325,7 @@ class LoRAPersonalizationEngine:
         key = user_key(user_id, self.config.user_key_secret)
         self.replay.forget(key)
         self._consolidator.forget(key)
-        connection = self._connection
+        connection = self._connector.connection
         if connection is None:
             return 0
         await connection.forget(key)
@@ -398,15 +360,10 @@ class LoRAPersonalizationEngine:
             where=PatternFilter(min_reward=min_reward, objective=self.config.objective),
             defaults=self.config.defaults,
         )
-        connection = self._connection
+        connection = self._connector.connection
         if connection is None:
             return []
-        deadline, retrieve = self.config.query.deadline, connection.bank.retrieve_patterns
-        answer: object = await within(deadline, "retrieve_patterns", retrieve, query)
-        matches = as_matches(answer)
-        if matches is None:
-            raise BankRejectedError(f"retrieve_patterns answered a {type(answer).__name__}")
-        return list(matches)
+        return await similar_patterns(connection.bank, query, self.config.query.deadline)
 
     async def consolidate_adaptation_patterns(
         self,
@@ -442,28 +399,19 @@ class LoRAPersonalizationEngine:
         criteria = ConsolidationCriteria() if criteria is None else criteria
         if not isinstance(criteria, ConsolidationCriteria):
             raise InvalidInputError("criteria", criteria, "ConsolidationCriteria")
-        connection, source = self._connection, experiences or self._experiences
-        if connection is not None:
-            connection.begin_update()
-            try:
-                report = await self._consolidator.run(
-                    connection.bank,
-                    criteria,
-                    source,
-                    on_progress,
-                    on_population,
+        source = experiences or self._experiences
+        with self._connector.in_use() as connection:
+            if connection is not None:
+                return await self._consolidator.run(
+                    connection.bank, criteria, source, on_progress, on_population
                 )
-            finally:
-                connection.end_update()
-        elif self.trains_populations:
-            report = await self._consolidator.share(source, on_population)
-        else:
-            raise BankError("no bank is connected: call connect_reasoning_bank first")
-        return report
+        if not self.trains_populations:
+            raise BankError(NO_BANK)
+        return await self._consolidator.share(source, on_population)
 
     def stats(self) -> EngineStats:
         """Counts since the engine was opened."""
-        return self._tally.stats(self._connection, self.replay, self.bank_state)
+        return self._tally.stats(self._connector.connection, self.replay, self.bank_state)
 
     # ---- inside ---------------------------------------------------------------------------
 
@@ -475,103 +423,24 @@ class LoRAPersonalizationEngine:
     async def _experiences(self) -> Mapping[str, Sequence[Feedback]]:
         return await self.replay.snapshot(self._clock.wall())
 
-    async def _fitting_skills(self, context: FloatArray) -> list[Skill]:
-        """Skills with weights for this context, most specific first; none if the bank fails."""
-        connection = self._connection
-        if connection is None or connection.degraded:
-            return []
-        skills: list[Skill] = []
-        try:
-            with anyio.move_on_after(patience(self.config.query.budget)) as scope:
-                skills = await apart("skills", connection.bank.skills, self.config.namespace)
-            fitting = fitting_skills(skills, self.config.space, self.config.objective, context)
-            found = [skill for skill in fitting if isinstance(skill.prior, Prior)]
-        except Exception as exc:  # noqa: BLE001 - whatever a bank raises, users still start
-            log.warning("skills are not available, starting as the identity", error=repr(exc))
-            connection.breaker.failure()
-            return []
-        if scope.cancelled_caught:  # slow is not broken: queries, which have longer, decide that
-            log.warning("skills took too long, starting as the identity")
-        return found
-
-    async def _serve(
-        self, source: ReasoningBank | str, *, task_status: TaskStatus[Connection]
-    ) -> None:
-        """One bank's life, in one task: opened (if ours), bound, served, drained, closed."""
-        connection: Connection | None = None
-        try:
-            with anyio.CancelScope() as scope:
-                async with self._opened(source) as bank, anyio.create_task_group() as queries:
-                    connection = Connection(bank, self.config, self._clock, queries, scope)
-                    task_status.started(connection)
-                    await anyio.lowlevel.checkpoint_if_cancelled()
-                    # From here on only `_close` ends it: whoever cancels the engine's body must
-                    # not take away the delivery of what was acknowledged.
-                    scope.shield = True
-                    await connection.run()
-                    queries.cancel_scope.cancel()
-        except Exception:
-            if connection is None:
-                raise
-            log.exception("the bank failed while it was closed")
-        finally:
-            if connection is not None:
-                connection.closed.set()
-                if not connection.closing.is_set():
-                    # asyncio cancels whatever is still there when its loop shuts down.
-                    lost = len(connection.outbox.report().undelivered)
-                    log.error("the engine was left open: episodes are lost", count=lost)
-
-    @asynccontextmanager
-    async def _opened(self, source: ReasoningBank | str) -> AsyncIterator[ReasoningBank]:
-        """A bank given by URL is opened and closed here; an instance is only bound."""
-        if isinstance(source, str):
-            space, clock = self.config.space, self._clock.wall
-            async with open_bank(source, space=space, clock=clock) as bank:
-                yield bank
-            return
-        if not isinstance(source, ReasoningBank):
-            raise InvalidInputError("bank", source, "a ReasoningBank or a URL")
-        await within(self.config.query.deadline, "bind", source.bind, self.config.space)
-        yield source
-
-    async def _close(self, connection: Connection) -> DeliveryReport:
-        """Ask a connection to end, and wait for its drain and for the bank's own closing."""
-        connection.closing.set()
-        with anyio.move_on_after(2 * self.config.outbox.drain + CLOSING, shield=True) as scope:
-            await connection.closed.wait()
-        if scope.cancelled_caught:
-            log.error("the bank did not close in time", seconds=CLOSING)
-            connection.scope.cancel()
-        report = connection.report or connection.outbox.report()
-        self._tally.add(connection, report)
-        if report.undelivered:
-            log.error("episodes were not delivered", count=len(report.undelivered))
-        return report
-
     async def _consolidate_periodically(self, scope: anyio.CancelScope, pause: float) -> None:
         with scope:
             while True:
                 await self._clock.sleep(pause)
-                if self._connection is None and not self.trains_populations:
+                if self._connector.connection is None and not self.trains_populations:
                     continue
                 try:
                     await self.consolidate_adaptation_patterns()
                 except Exception:
                     log.exception("periodic consolidation failed")
 
-    async def _end_tasks(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def _end_tasks(self, exc: BaseException | None = None) -> None:
         """Close the task group. Only cancellation is its business; other errors pass by bare."""
         tasks, self._tasks = self._tasks, None
         assert tasks is not None
         tasks.cancel_scope.cancel()
-        if exc is not None and isinstance(exc, anyio.get_cancelled_exc_class()):
-            await tasks.__aexit__(exc_type, exc, traceback)
+        if isinstance(exc, anyio.get_cancelled_exc_class()):
+            await tasks.__aexit__(type(exc), exc, exc.__traceback__)
         else:
             await tasks.__aexit__(None, None, None)
 

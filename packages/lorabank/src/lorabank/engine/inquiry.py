@@ -20,7 +20,7 @@ from lorabank.cache import TtlCache
 from lorabank.clock import Clock
 from lorabank.codec.records import from_record, to_record
 from lorabank.config import QueryConfig
-from lorabank.errors import CodecError, InvalidInputError
+from lorabank.errors import BankRejectedError, CodecError, InvalidInputError
 from lorabank.logs import get_logger
 from lorabank.outbox import Outbox
 from lorabank.protocols import ReasoningBank
@@ -28,7 +28,7 @@ from lorabank.types.flat import Flat, flat, from_flat
 from lorabank.types.pattern import Match, Pattern
 from lorabank.types.query import Query
 from lorabank.types.strategy import NO_TRIALS, ArmEffect, Strategy, TrialSummary
-from lorabank.waiting import patience, undisturbed
+from lorabank.waiting import patience, undisturbed, within
 
 if TYPE_CHECKING:
     from lorabank.adaptation.step import Decision
@@ -202,10 +202,23 @@ class Inquiry:
                 async with anyio.create_task_group() as group:
                     group.start_soon(ask, "patterns", bank.retrieve_patterns)
                     await ask("strategy", bank.learn_strategy)
-        return as_matches(answers.get("patterns")), _as_strategy(answers.get("strategy"))
+        return _as_matches(answers.get("patterns")), _as_strategy(answers.get("strategy"))
 
 
-def as_matches(answer: object) -> tuple[Match, ...] | None:
+async def similar_patterns(bank: ReasoningBank, query: Query, deadline: float) -> list[Match]:
+    """What a bank retrieves, asked for by itself.
+
+    Raises:
+        BankError: the bank failed, did not answer in time, or answered something else.
+    """
+    answer: object = await within(deadline, "retrieve_patterns", bank.retrieve_patterns, query)
+    matches = _as_matches(answer)
+    if matches is None:
+        raise BankRejectedError(f"retrieve_patterns answered a {type(answer).__name__}")
+    return list(matches)
+
+
+def _as_matches(answer: object) -> tuple[Match, ...] | None:
     """A bank's matches; None if the answer is anything else."""
     if not isinstance(answer, list | tuple):
         return None
@@ -221,7 +234,7 @@ def _as_strategy(answer: object) -> Strategy | None:
     """
     if not isinstance(answer, Strategy) or not isinstance(answer.recommendation, str):
         return None
-    if not isinstance(answer.effects, tuple) or as_matches(answer.patterns) is None:
+    if not isinstance(answer.effects, tuple) or _as_matches(answer.patterns) is None:
         return None
     effects = tuple(effect for effect in answer.effects if _fits(effect, ArmEffect))
     summary = answer.summary if _fits(answer.summary, TrialSummary) else NO_TRIALS

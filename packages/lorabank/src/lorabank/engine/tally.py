@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lorabank.engine.connection import Connection
 from lorabank.engine.report import BankState, EngineStats
@@ -34,8 +34,7 @@ class Tally:
         self, connection: Connection | None, replay: ExperienceReplay, bank: BankState
     ) -> EngineStats:
         """The totals, with the present connection's."""
-        now = Tally(self.updates, self.skills_used, self.hits, self.misses)
-        now.delivered, now.rejected, now.dead = self.delivered, self.rejected, self.dead
+        now = replace(self)
         waiting = entries = size = 0
         if connection is not None:
             now.add(connection, connection.outbox.report())
