@@ -77,6 +77,18 @@ async def test_both_halves_share_one_search(make_pattern) -> None:
     assert store.searches == 2  # the patterns, and the evidence
 
 
+async def test_a_half_that_was_started_just_before_shares_it(make_pattern) -> None:
+    """As an engine asks. Ten times, since trio's order of tasks is random."""
+    store = Counting()
+    bank = await opened(store, make_pattern)
+    for _ in range(10):
+        store.searches = 0
+        async with anyio.create_task_group() as group:
+            group.start_soon(bank.retrieve_patterns, QUERY)
+            await bank.learn_strategy(QUERY)
+        assert store.searches == 2
+
+
 async def test_if_the_shared_search_fails_the_other_half_asks_for_itself(make_pattern) -> None:
     for failing in (1, 2):  # which of them is the shared one is the loop's choice
         store = Counting(failing=[failing])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 import anyio
 import anyio.lowlevel
 
 T = TypeVar("T")
+# Whoever was started just before asks in the next turn, on trio before or after this one goes on.
+TURNS = 2
 
 
 class Asked(Generic[T]):
@@ -25,7 +28,7 @@ class Asked(Generic[T]):
 
 
 class Together(Generic[T]):
-    """Whoever asks first gives way to the others once, and then asks for all of them.
+    """Whoever asks first gives way to the others, and then asks for all of them.
 
     Nobody joins a question that has begun: what a write returned from before somebody asked is in
     the answer.
@@ -43,13 +46,24 @@ class Together(Generic[T]):
         joined = self.joined(key)
         if joined is not None:
             return await joined.or_else(question)
+        async with self.asking(key) as asked:
+            asked.answer = await question()
+            return asked.answer
+
+    @asynccontextmanager
+    async def asking(self, key: Hashable) -> AsyncIterator[Asked[T]]:
+        """A block that finds the answer, for itself and for those who have joined until it begins.
+
+        Put it into ``answer``; without one, they ask for themselves.
+        """
         asked = self._waiting[key] = Asked()
         try:
             try:
-                await anyio.lowlevel.checkpoint()
+                for _ in range(TURNS):
+                    await anyio.lowlevel.checkpoint()
             finally:
-                del self._waiting[key]
-            asked.answer = await question()
-            return asked.answer
+                if self._waiting.get(key) is asked:
+                    del self._waiting[key]
+            yield asked
         finally:
             asked.answered.set()

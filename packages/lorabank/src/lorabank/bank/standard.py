@@ -73,11 +73,6 @@ class StandardBank:
         return self._store
 
     @property
-    def answers_at_once(self) -> bool:
-        """Whether `learn_strategy` finds the patterns on its way, so that nobody need ask again."""
-        return isinstance(self._store, JointSearch)
-
-    @property
     def generation(self) -> int:
         """See `ReasoningBank.generation`. Counts what went through this object."""
         return self._generation
@@ -113,7 +108,10 @@ class StandardBank:
         """
         # An engine asks for the patterns of the same query at the same time: one search for both.
         if isinstance(self._store, JointSearch):
-            return await self._learned(self._store, query)
+            async with self._together.asking(query) as asked:
+                strategy = await self._learned(self._store, query)
+                asked.answer = list(strategy.patterns)
+            return strategy
         joined = self._together.joined(query)
         if joined is None:
             matches = await self._together.ask(query, lambda: self._found(query))

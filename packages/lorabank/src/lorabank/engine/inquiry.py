@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from operator import is_
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
 
-from lorabank.bank import StandardBank
 from lorabank.breaker import CircuitBreaker
 from lorabank.cache import TtlCache
 from lorabank.clock import Clock
@@ -69,15 +69,16 @@ class Advice:
 
 def kept(patterns: tuple[Match, ...], strategy: Strategy) -> KeptAdvice:
     """A complete answer as it is cached."""
-    others = None if patterns is strategy.patterns else flat(patterns)
+    same = len(patterns) == len(strategy.patterns) and all(map(is_, patterns, strategy.patterns))
+    others = None if same else flat(patterns)
     return KeptAdvice(flat(strategy.hints), flat(strategy), others)
 
 
 @dataclass(slots=True)
 class KeptAdvice:
-    """A complete answer in the cache, its parts flat: see there.
+    """A complete answer in the cache, as few objects as it can be: see `lorabank.types.flat`.
 
-    ``decision`` and ``use`` are as in `Advice`.
+    ``flat_patterns`` None are those of the strategy. ``decision`` and ``use`` are as in `Advice`.
     """
 
     flat_hints: Flat
@@ -190,18 +191,10 @@ class Inquiry:
             except Exception as exc:  # noqa: BLE001 - whatever a bank raises, updates go on
                 log.warning("bank query failed", half=name, error=repr(exc))
 
-        bank = self._bank
         with anyio.move_on_after(self._config.deadline):
-            if type(bank) is StandardBank and bank.answers_at_once:
-                await ask("strategy", bank.learn_strategy)
-                strategy = answers.get("strategy")
-                if isinstance(strategy, Strategy):  # of our own making: nothing to look through
-                    return strategy.patterns, strategy
-                await ask("patterns", bank.retrieve_patterns)
-            else:
-                async with anyio.create_task_group() as group:
-                    group.start_soon(ask, "patterns", bank.retrieve_patterns)
-                    await ask("strategy", bank.learn_strategy)
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, "patterns", self._bank.retrieve_patterns)
+                await ask("strategy", self._bank.learn_strategy)
         return _as_matches(answers.get("patterns")), _as_strategy(answers.get("strategy"))
 
 
