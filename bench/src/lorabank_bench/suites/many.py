@@ -34,7 +34,7 @@ AGAIN = "forward_many by user ids, the same list again"
 OTHERS = "forward_many by user ids, another list each time"
 ORDERS = ("in their slots' order", "in random order")
 SECTION = "many users in one call"
-WHY = "[many users](#many-users-in-one-call)"
+WHY = "[many users](#many-users-at-once)"
 IN_ORDER = f"misses, not arithmetic: {WHY}"
 BOUNDS = {
     OTHERS: f"Python's dictionary, looked up for each id: {WHY}",
