@@ -43,6 +43,19 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_links_into_pages_lead_to_one_heading() -> None:
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+            text = (page.parent / target if target else page).read_text()
+            headings = [_anchor(title) for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)]
+            assert headings.count(anchor) == 1, f"{page.name} links to {target}#{anchor}"
+
+
+def _anchor(title: str) -> str:
+    """What GitHub makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
 def test_every_error_is_documented() -> None:
     text = "\n".join(page.read_text() for page in PAGES)
     errors = [name for name in lorabank.__all__ if name.endswith("Error")]

@@ -54,7 +54,9 @@ def test_the_backend_is_under_150_lines_of_code() -> None:
 
 def test_the_page_runs_in_ci_and_names_files_that_exist() -> None:
     assert (ROOT / ".ci" / "prove_template").stat().st_mode & 0o100
-    for name in re.findall(r"^\| `([\w./]+)` \|", PAGE, re.MULTILINE):
+    files = re.findall(r"^\| `([\w./]+\.\w+)` \|", PAGE, re.MULTILINE)
+    assert len(files) == 4
+    for name in files:
         assert (TEMPLATE / name.replace("mine", "template")).is_file(), name
 
 
