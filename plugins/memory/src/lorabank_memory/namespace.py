@@ -39,7 +39,7 @@ class Namespace:
         self._waiting: dict[str, Pattern] = {}  # in no segment yet
         self._readers = 0  # worker threads that look at views
         # What is made up to when is refused, by the hash of the user's key as in the columns. One
-        # entry for each user that was forgotten; how late an episode may come has no bound.
+        # entry for each user that was forgotten, for good: see `MemoryStore.refuse`.
         self._refused: dict[int, float] = {}
 
     def __len__(self) -> int:

@@ -154,7 +154,12 @@ class MemoryStore:
         return len(ids)
 
     async def refuse(self, namespace: str, user_key: str, until: float) -> None:
-        """See `Refusal.refuse`. Kept for good: some 120 bytes for each user that was forgotten."""
+        """See `Refusal.refuse`.
+
+        Kept until the store is closed, some 120 bytes for each user that was forgotten: a tenth of
+        one pattern. A bound in number or time would let somebody back in, for episodes may also
+        come late from a queue, or from a backup that is stored again, and nobody knows how late.
+        """
         check_text(namespace, "namespace")
         check_text(user_key, "user_key")
         check_number(until, "until", low=0.0)
