@@ -1,5 +1,4 @@
-"""Commands: ``lorabank demo``, ``lorabank evaluate``,
-``lorabank plugins``, ``lorabank --version``."""
+"""Commands: ``lorabank demo``, ``lorabank evaluate``, ``lorabank plugins``, ``--version``."""
 
 from __future__ import annotations
 
@@ -21,7 +20,10 @@ FAILED = 2
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lorabank")
 def lorabank() -> None:
-    """Per-user LoRA adapters, and a bank that passes on what helped."""
+    """Per-user LoRA adapters, and a bank that passes on what helped.
+
+    To begin with: lorabank demo --quick
+    """
 
 
 lorabank.add_command(demo)

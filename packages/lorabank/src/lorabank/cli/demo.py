@@ -22,9 +22,15 @@ from lorabank.demo.settings import DemoSettings, quick
 
 @click.command(short_help="Fill a bank with past users; see what new users get of it.")
 @click.option("--bank", default="memory://", show_default=True, help="URL of the bank.")
-@click.option("--users", type=int, help="How many users take part (default: all 671).")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split and all chance.")
-@click.option("--seeds", type=click.IntRange(1), default=1, help="Run that many seeds in a row.")
+@click.option("--users", type=int, help="Users that take part, 50 or more.  [default: all 671]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Runs, with this seed and those that follow.",
+)
 @click.option("--quick", "is_quick", is_flag=True, help="A small run, for a first look.")
 @report_options("lorabank-demo.html")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")

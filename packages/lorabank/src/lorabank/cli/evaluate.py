@@ -23,7 +23,7 @@ from lorabank.evaluation.sources.load import MOST_ROWS
 @click.command(short_help="What a bank is worth on a log of your own.")
 @click.argument("interactions")
 @click.argument("items", required=False)
-@click.option("--like", type=float, help="Ratings from here on are likes (default: every row is).")
+@click.option("--like", type=float, help="Rows rated this or better are likes.  [default: all]")
 @click.option(
     "--split",
     type=click.Choice(SPLITS),
@@ -36,23 +36,29 @@ from lorabank.evaluation.sources.load import MOST_ROWS
     type=click.Choice(ORDERS),
     default="time",
     show_default=True,
-    help="As in the log, or shuffled within a user's sitting.",
+    help="Likes as they came, or shuffled within a sitting.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Of the split and all chance.",
+    help="Of everything random.",
 )
-@click.option("--seeds", type=click.IntRange(1), default=1, help="Run that many seeds in a row.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Runs, with this seed and those that follow.",
+)
 @click.option("--quick", "is_quick", is_flag=True, help="A small run, for a first look.")
 @click.option(
     "--max-rows",
     type=click.IntRange(1000),
     default=MOST_ROWS,
     show_default=True,
-    help="Beyond this, users are sampled.",
+    help="Rows that are held; of a longer log, users are sampled.",
 )
 @report_options("lorabank-evaluation.html")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
