@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tests.support.made_up_log import SMALL, made_up
 
+from lorabank.config import ContrastiveConfig, PopulationConfig, PriorConfig
 from lorabank.evaluation.ground import Ground, make_ground
 from lorabank.evaluation.measures.bound import largest_excess
 from lorabank.evaluation.measures.drift import after_drift
@@ -21,10 +22,17 @@ from lorabank.evaluation.methods.mixture import Mixed
 from lorabank.evaluation.methods.neighbours import pair_tables, strongest
 from lorabank.evaluation.methods.popularity import snapshots
 from lorabank.evaluation.methods.registry import EVERYTHING, METHODS
-from lorabank.evaluation.methods.shared import past_rows, random_groups, shuffled_items, user_keys
+from lorabank.evaluation.methods.shared import (
+    past_pool,
+    past_rows,
+    random_groups,
+    shuffled_items,
+    user_keys,
+)
 from lorabank.evaluation.methods.workshop import Workshop
 from lorabank.evaluation.splits import Split, make_split
 from lorabank.evaluation.views import View, make_view
+from lorabank.population.ground import make_ground as make_population_ground
 from lorabank.population.rows import split_users
 from lorabank.types.arrays import FloatArray
 
@@ -145,18 +153,39 @@ def test_the_library_splits_past_users_as_everybody_else_does() -> None:
     fit = np.array([user_keys(past).index(key) < past.fit.log.users for key in rows.keys])
     np.testing.assert_array_equal(split.fit, fit)
     assert abs(int(split.stop.sum()) - int(split.proof.sum())) <= 2
-    assert len(rows) == len(past.fit) + len(past.choose)
+    assert int(rows.weight.sum()) == len(past.fit) + len(past.choose)
+
+
+def test_who_is_learned_from_is_seen_as_new_users_are() -> None:
+    """The same is on offer at each event, the same is looked back at, and as much is popular."""
+    _, past = ground()
+    rows = past_rows(past)
+    space = PopulationConfig(), PriorConfig(held_out=SETTINGS.choose), ContrastiveConfig()
+    library = make_population_ground(rows, past_pool(past, rows), *space)
+    np.testing.assert_array_equal(library.pool.log_prior, past.pool.log_prior)
+    places = np.flatnonzero(rows.weight)
+    number = 0
+    for view in (past.fit, past.choose):
+        part = places[number : number + len(view)]
+        number += len(view)
+        np.testing.assert_array_equal(library.items(part), view.events.target)
+        np.testing.assert_array_equal(rows.x[part], view.events.x)
+        np.testing.assert_array_equal(library.recent(part, SETTINGS.window), view.recent)
+        gone = np.zeros((len(view), len(past.items)), np.float32)
+        view.mask(np.arange(len(view)), gone)
+        np.testing.assert_array_equal(library.offered(part), gone == 0)
 
 
 def test_a_shuffled_bank_learns_from_noise_and_is_judged_by_real_users() -> None:
     _, past = ground()
-    fit, shuffled = len(past.fit), shuffled_items(past)
-    size = len(past.items)
-    real = np.bincount(past.fit.events.target, minlength=size)
+    shuffled, rows, size = shuffled_items(past), past_rows(past), len(past.items)
+    assert rows.items is not None
+    fit = int(split_users(rows.keys, SETTINGS.choose).fit[rows.user].sum())
+    real = np.bincount(rows.items[:fit], minlength=size)
     noise = np.bincount(shuffled[:fit], minlength=size)
     np.testing.assert_array_equal(np.sort(real), np.sort(noise))
     assert abs(np.corrcoef(real, noise)[0, 1]) < 0.5, "not what is popular, either"
-    np.testing.assert_array_equal(shuffled[fit:], past.choose.events.target)
+    np.testing.assert_array_equal(shuffled[fit:], rows.items[fit:])
     experts = workshop().shuffled.experts
     judged = {expert.name: expert.gain for expert in workshop().plain.experts}
     for expert in experts:

@@ -396,3 +396,39 @@ def test_feedback_that_does_not_fit_the_pool_is_refused() -> None:
     assert mse is not None
     with pytest.raises(InvalidInputError, match="items"):
         fit_population(mse, WORLD.pool, PopulationConfig(), space=SPACE)
+
+
+def test_what_is_merely_known_is_off_the_offer_and_counted_but_not_predicted() -> None:
+    rows = WORLD.rows
+    weight = np.ones(len(rows), np.float32)
+    weight[rows.first[:-1]] = 0.0
+    known = replace(rows, weight=weight)
+    parts = WORLD.pool, QUICK, PRIOR, ContrastiveConfig()
+    whole, ground = make_ground(rows, *parts), make_ground(known, *parts)
+    first = np.isin(whole.held_out, rows.first)
+    np.testing.assert_array_equal(ground.held_out, whole.held_out[~first])
+    np.testing.assert_array_equal(ground.fit, np.setdiff1d(whole.fit, rows.first))
+    np.testing.assert_array_equal(ground.counted, whole.fit)
+    later = ground.held_out
+    np.testing.assert_array_equal(ground.offered(later), whole.offered(later))
+    np.testing.assert_array_equal(ground.recent(later, 20), whole.recent(later, 20))
+
+
+def test_the_newest_rows_are_those_that_are_learned_from() -> None:
+    rows = WORLD.rows
+    weight = (np.arange(len(rows)) % 3 == 0).astype(np.float32)
+    ground = make_ground(
+        replace(rows, weight=weight),
+        WORLD.pool,
+        replace(QUICK, max_rows_per_user=2),
+        PRIOR,
+        ContrastiveConfig(),
+    )
+    found = ground.rows
+    assert np.bincount(found.user, found.weight).tolist() == [2.0] * len(found.keys)
+    assert (np.diff(found.first) == np.bincount(found.user)).all()
+    assert found.items is not None
+    assert rows.items is not None
+    for user, (begin, end) in enumerate(zip(found.first[:-1], found.first[1:], strict=True)):
+        mine = rows.items[rows.first[user] : rows.first[user + 1]]
+        np.testing.assert_array_equal(found.items[begin:end], mine[len(mine) - (end - begin) :])

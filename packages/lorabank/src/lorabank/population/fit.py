@@ -81,7 +81,7 @@ class Fit:
         recorder.choices["epochs"] = rank.trained.epochs
         report = PopulationReport(
             users=len(ground.rows.keys),
-            events=int(ground.liked.sum()),
+            events=int(ground.predicted.sum()),
             experts=tuple(verdict.report for verdict in verdicts),
             choices=recorder.choices,
             losses=recorder.losses,
@@ -124,7 +124,7 @@ class Fit:
     def _choose_table(self, beside: Predictor) -> ChosenTable | None:
         if not self._config.neighbours.enabled:
             return None
-        counts = count(self._ground, self._ground.fit, self._config)
+        counts = count(self._ground, self._ground.counted, self._config)
         if not len(counts.common().low):
             return None
         chosen = choose_table(self._ground, counts, beside, self._config, self._check)

@@ -82,7 +82,7 @@ def _go_on() -> None:
 
 def _too_little(ground: Ground, min_users: int) -> str:
     """Why nothing can be trained, or nothing."""
-    likers = ground.rows.users_of(ground.liked)
+    likers = ground.rows.users_of(ground.predicted)
     split = ground.split.within(likers)
     least = min(int(part.sum()) for part in (split.fit, split.stop, split.proof))
     if least < min_users:
@@ -96,5 +96,5 @@ def _identity_alone(
     calibration = contrastive.calibration
     identity = Expert(IDENTITY, None, False, calibration.tau, calibration.prior_weight)
     population = Population(space, len(ground.pool), (), None, None, (identity,), ())
-    users, events = len(ground.rows.keys), int(ground.liked.sum())
+    users, events = len(ground.rows.keys), int(ground.predicted.sum())
     return population, PopulationReport(users, events, (), {}, {}, {}, reason)

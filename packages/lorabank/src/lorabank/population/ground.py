@@ -32,11 +32,12 @@ class Ground:
 
     Attributes:
         rows: the newest of each user.
-        liked: (M,) which rows are to be predicted.
+        liked: (M,) which rows are likes: what is counted, and looked back at. Those of some weight
+            are to be predicted.
         split: of the users.
         pool: the items, with a popularity that does not know the users held out.
         served: the items as they are served.
-        stop, proof: (n,) liked rows of held-out users to choose by, and to prove on.
+        stop, proof: (n,) rows to be predicted of held-out users, to choose by and to prove on.
     """
 
     rows: Rows
@@ -48,9 +49,21 @@ class Ground:
     proof: IntArray
 
     @property
+    def predicted(self) -> BoolArray:
+        """(M,) which rows are to be predicted."""
+        return self.liked & (self.rows.weight > 0)
+
+    @property
     def fit(self) -> IntArray:
-        """Liked rows of the users that are fitted."""
-        return self.liked_rows(self.split.fit)
+        """The rows to be predicted of the users that are fitted."""
+        positions = self.rows.of_users(self.split.fit)
+        return positions[self.predicted[positions]]
+
+    @property
+    def counted(self) -> IntArray:
+        """All likes of the users that are fitted."""
+        positions = self.rows.of_users(self.split.fit)
+        return positions[self.liked[positions]]
 
     @property
     def some(self) -> IntArray:
@@ -75,11 +88,6 @@ class Ground:
         """The same ground for the last training: nobody is held out, and popularity is whole."""
         split = Split(self.everyone, ~self.everyone, ~self.everyone)
         return replace(self, split=split, pool=self.served.without(np.zeros(0, np.int64)))
-
-    def liked_rows(self, users: BoolArray) -> IntArray:
-        """Liked rows of the users for whom the mask is true."""
-        positions = self.rows.of_users(users)
-        return positions[self.liked[positions]]
 
     def items(self, positions: IntArray) -> IntArray:
         """(n,) the rows' items."""
@@ -123,23 +131,24 @@ def make_ground(
     split = split_users(rows.keys, prior.held_out)
     held_out = liked & ~split.fit[rows.user]
     most = min(config.judged_rows, max(LEAST_JUDGED, JUDGED // len(pool)))
+    predicted: BoolArray = liked & (rows.weight > 0)
     return Ground(
         rows=rows,
         liked=liked,
         split=split,
         pool=pool.without(rows.items[held_out]),
         served=pool,
-        stop=_judged(rows, liked, split.stop, most),
-        proof=_judged(rows, liked, split.proof, PROOF * most),
+        stop=_judged(rows, predicted, split.stop, most),
+        proof=_judged(rows, predicted, split.proof, PROOF * most),
     )
 
 
 def newest_rows(rows: Rows, most: int) -> Rows:
-    """The last ``most`` rows of each user."""
-    counts = np.diff(rows.first)
-    if (counts <= most).all():
+    """The last ``most`` rows of some weight of each user, with what is merely known between them."""
+    total = np.concatenate([[0], np.cumsum(rows.weight > 0)])
+    kept = total[rows.first[1:]][rows.user] - total[:-1] <= most
+    if kept.all():
         return rows
-    kept = np.arange(len(rows)) >= (rows.first[1:] - np.minimum(counts, most))[rows.user]
     return replace(
         rows,
         x=rows.x[kept],
@@ -148,14 +157,14 @@ def newest_rows(rows: Rows, most: int) -> Rows:
         reward=rows.reward[kept],
         weight=rows.weight[kept],
         user=rows.user[kept],
-        first=np.concatenate([[0], np.cumsum(np.minimum(counts, most))]),
+        first=np.concatenate([[0], np.cumsum(kept)])[rows.first],
     )
 
 
-def _judged(rows: Rows, liked: BoolArray, users: BoolArray, most: int) -> IntArray:
-    """An even choice of their liked rows."""
+def _judged(rows: Rows, predicted: BoolArray, users: BoolArray, most: int) -> IntArray:
+    """An even choice of their rows that are to be predicted."""
     positions = rows.of_users(users)
-    positions = positions[liked[positions]]
+    positions = positions[predicted[positions]]
     if len(positions) <= most:
         return positions
     return positions[np.linspace(0, len(positions) - 1, most).astype(np.int64)]

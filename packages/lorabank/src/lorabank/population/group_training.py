@@ -56,7 +56,7 @@ def train_groups(
     """
     found = []
     for number, (name, keys) in enumerate(sorted(groups.items())):
-        users = members(ground.rows.keys, keys) & ground.rows.users_of(ground.liked)
+        users = members(ground.rows.keys, keys) & ground.rows.users_of(ground.predicted)
         split = ground.split.within(users)
         if _smallest(split) >= trainer.prior.min_users:
             trained = _refined(trainer, ground, start, split)
@@ -80,7 +80,7 @@ def _refined(trainer: Trainer, ground: Ground, start: Predictor, split: Split) -
 
 def _as_many_at_random(ground: Ground, users: BoolArray, seed: list[int]) -> BoolArray:
     """As many of the fitted users as are in ``users``, drawn by chance."""
-    pool = np.flatnonzero(ground.split.fit & ground.rows.users_of(ground.liked))
+    pool = np.flatnonzero(ground.split.fit & ground.rows.users_of(ground.predicted))
     drawn = np.random.default_rng(seed).choice(pool, int(users.sum()), replace=False)
     chosen: BoolArray = np.zeros(len(users), np.bool_)
     chosen[drawn] = True

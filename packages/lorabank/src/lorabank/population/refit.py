@@ -133,7 +133,7 @@ class Refit:
         """By name, of each form; its table of the fitted users alone comes with it."""
         if not self.trainer.prior.refit or not forms:
             return {name: table for name, (_, table) in forms.items()}
-        counts = count(ground, ground.fit, self.config)
+        counts = count(ground, ground.counted, self.config)
         factoriser = Factoriser(counts)
         return {
             name: build_table(counts, choice, self.config.neighbours, factoriser)

@@ -20,7 +20,6 @@ from lorabank.population.residual_training import (
 )
 from lorabank.population.residuals import Residuals
 from lorabank.population_config import PopulationConfig
-from lorabank.types.arrays import BoolArray
 from lorabank.types.items import ItemPool
 
 # Some fifty users can't tell one epoch from the next for certain.
@@ -66,7 +65,7 @@ class ResidualTrainer:
     ) -> ChosenResiduals | None:
         """The best of the learning rates; None if no item has enough users."""
         assert shared.matrices is not None
-        lesson = self._lesson(ground, shared.matrices, ground.split.fit)
+        lesson = self._lesson(ground, shared.matrices)
         if not lesson.allowed.any():
             return None
         found = [
@@ -103,14 +102,14 @@ class ResidualTrainer:
 
     def again(self, ground: Ground, matrices: Matrices, chosen: ChosenResiduals) -> Residuals:
         """The same training on all users of the ground's split that are fitted."""
-        lesson = self._lesson(ground, matrices, ground.split.fit)
+        lesson = self._lesson(ground, matrices)
         epochs = self._epochs(lesson, chosen.learning_rate)
         for _ in range(chosen.epochs - 1):
             next(epochs)
         return next(epochs).residuals(ground.pool, lesson.allowed)
 
-    def _lesson(self, ground: Ground, matrices: Matrices, users: BoolArray) -> ResidualLesson:
-        positions = ground.liked_rows(users)
+    def _lesson(self, ground: Ground, matrices: Matrices) -> ResidualLesson:
+        positions = ground.fit
         allowed = allowed_items(
             ground, positions, self.config.min_users, self.config.residuals.max_bytes
         )

@@ -28,7 +28,10 @@ class Rows:
         target: (M, dim) for "mse"; None for "contrastive".
         items: (M,) positions in the pool for "contrastive"; None for "mse".
         reward: (M,).
-        weight: (M,) of each row: for "mse" the reward given beside a target, else one.
+        weight: (M,) of each row: for "mse" the reward given beside a target; for "contrastive" one,
+            or zero for what is merely known: a population neither learns to predict such a row nor
+            is judged by it, but the item is off the offer from then on, and a like is looked back
+            at and counted.
         user: (M,) number of the user, ascending.
         keys: the users' keys by number.
         first: (users + 1,) where each user's rows begin.

@@ -68,6 +68,7 @@ class Trainer:
         task = ContrastiveTask(ground.rows, ground.pool, config)
         rng = np.random.default_rng([self.seed, 1])
         positions = ground.rows.of_users(users)
+        positions = positions[ground.rows.weight[positions] > 0]
         return fit_epochs(task, start, positions, schedule, self.prior, rng, self.check)
 
     def train(

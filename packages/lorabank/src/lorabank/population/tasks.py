@@ -107,9 +107,9 @@ class ContrastiveTask:
 
     @property
     def judged(self) -> BoolArray:
-        """Liked rows: the likelihood of a disliked item says nothing good."""
+        """Liked rows of some weight: the likelihood of a disliked item says nothing good."""
         liked: BoolArray = self.rows.reward >= self.config.negative_below
-        return liked
+        return liked & (self.rows.weight > 0)
 
     def minibatch(self, positions: IntArray, rng: np.random.Generator) -> Batch:
         """Weighted by the user's share; negatives are shared by the whole minibatch."""

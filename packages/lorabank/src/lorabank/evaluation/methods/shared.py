@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +22,10 @@ from lorabank.population import (
     fit_population,
 )
 from lorabank.population.model import IDENTITY, POPULARITY, SHARED
+from lorabank.population.rows import split_users
 from lorabank.skills.grouping import EVERYONE, group_users
-from lorabank.types.arrays import FloatArray, IntArray
+from lorabank.types.arrays import BoolArray, FloatArray, IntArray
+from lorabank.types.items import ItemPool
 from lorabank.types.space import EmbeddingSpace
 
 GROUPS = 4
@@ -75,7 +78,7 @@ def train(
     tell("train", 0, 100)
     trained = fit_population(
         rows,
-        ground.pool,
+        past_pool(ground, rows),
         config,
         space=space,
         prior=replace(prior, held_out=ground.settings.choose, refit=False),
@@ -88,26 +91,65 @@ def train(
 
 
 def past_rows(ground: Ground) -> Rows:
-    """Events of the fit users, then of the choose users, as the library's replay gives them.
+    """What the fit users, then the choose users had, up to each one's last event.
+
+    Events are learned from. What else was there (a first like, for which there is no context yet;
+    what was had and not liked) is merely known (weight 0): new users are not offered it again, and
+    look back at their first like too, so the same has to hold for those who are learned from.
 
     The library splits users by the last digits of their keys: these keys put them on the sides
     that they are on for every other method.
     """
-    fit, choose = ground.fit.events, ground.choose.events
+    fit, choose = _history(ground.fit), _history(ground.choose)
     user = np.concatenate([fit.user, choose.user + ground.fit.log.users])
-    items = np.concatenate([fit.target, choose.target])
     present, dense = np.unique(user, return_inverse=True)
     keys = user_keys(ground)
     return Rows(
         x=np.concatenate([fit.x, choose.x]),
         target=None,
-        items=items,
-        reward=np.ones(len(user), np.float32),
-        weight=np.ones(len(user), np.float32),
+        items=np.concatenate([fit.item, choose.item]),
+        reward=np.concatenate([fit.liked, choose.liked]).astype(np.float32),
+        weight=np.concatenate([fit.predicted, choose.predicted]).astype(np.float32),
         user=dense.astype(np.int64),
         keys=tuple(keys[number] for number in present.tolist()),
         first=np.searchsorted(dense, np.arange(len(present) + 1)).astype(np.int64),
     )
+
+
+def past_pool(ground: Ground, rows: Rows) -> ItemPool:
+    """The catalogue with the popularity of all past users, as the library is given it: it takes
+    the likes of those whom it holds out from the counts by itself, and is left with `Ground.pool`.
+    """
+    assert rows.items is not None
+    held_out = ~split_users(rows.keys, ground.settings.choose).fit[rows.user] & (rows.reward > 0)
+    more = np.bincount(rows.items[held_out], minlength=len(ground.items))
+    return ItemPool(ground.items, ground.counts + more)
+
+
+class _History(NamedTuple):
+    """Rows (m,) of a log: whose, of which item, and whether liked and to be predicted; contexts
+    (m, dim), zero for what is merely known."""
+
+    user: IntArray
+    item: IntArray
+    liked: BoolArray
+    predicted: BoolArray
+    x: FloatArray
+
+
+def _history(view: View) -> _History:
+    """What each user of the view's events had, up to the last of them."""
+    log, events = view.log, view.events
+    rows = log.first[events.user] + events.seen
+    end = np.zeros(log.users, np.int64)
+    np.maximum.at(end, events.user, rows + 1)
+    kept = np.flatnonzero(np.arange(len(log.user)) < end[log.user])
+    place = np.searchsorted(kept, rows)
+    predicted = np.zeros(len(kept), np.bool_)
+    predicted[place] = True
+    x = np.zeros((len(kept), view.items.shape[1]), np.float32)
+    x[place] = events.x
+    return _History(log.user[kept], log.item[kept], log.liked[kept], predicted, x)
 
 
 def user_keys(ground: Ground) -> list[str]:
@@ -145,7 +187,7 @@ def random_groups(ground: Ground) -> dict[str, list[str]]:
 
 
 def shuffled_items(ground: Ground) -> IntArray:
-    """Targets of the fit users in random order, each item standing for another one: as skewed as
+    """What the fit users had in random order, each item standing for another one: as skewed as
     before, and saying neither who liked what nor what is popular.
 
     A table of items would learn popularity from any order of the targets, with more freedom than
@@ -154,8 +196,8 @@ def shuffled_items(ground: Ground) -> IntArray:
     every other method is.
     """
     rng = ground.rng(3)
-    fit = rng.permutation(ground.fit.events.target)
-    return np.concatenate([rng.permutation(len(ground.items))[fit], ground.choose.events.target])
+    fit, choose = _history(ground.fit).item, _history(ground.choose).item
+    return np.concatenate([rng.permutation(len(ground.items))[rng.permutation(fit)], choose])
 
 
 def beside(shared: Population, other: Population) -> Population:
