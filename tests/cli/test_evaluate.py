@@ -53,7 +53,8 @@ def test_json_and_page(files: Path, split: str, capsys: pytest.CaptureFixture[st
     methods = {method["key"]: method for method in result["methods"]}
     assert {"popularity", "knn", "shared", "everything", "shuffled_bank"} <= set(methods)
     assert result["excess_over_identity"] <= result["excess_bound"] + 1e-3
-    assert len(result["marks"]) == 11
+    assert len(result["best_single"]["experts"]) == 1
+    assert len(result["marks"]) == 12
     html = page.read_text()
     assert html.startswith("<!DOCTYPE html>")
     assert html.count("<svg") == html.count('<div class="wide"><svg') == 2
@@ -74,7 +75,7 @@ def test_table_fits_eighty_columns_and_says_what_was_left_out(
     assert "…" not in out
     assert "3 of 2," in out.replace("\n", " ")
     assert "2 seeds" in out
-    assert out.count("\n  wanted: ") == out.count("\n  found:  ") == 11
+    assert out.count("\n  wanted: ") == out.count("\n  found:  ") == 12
     assert re.search(r"The bank (helps|does not help)", out)
     assert not (files / "lorabank-evaluation.html").exists()
 

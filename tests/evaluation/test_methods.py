@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -12,7 +13,7 @@ from tests.support.made_up_log import SMALL, made_up
 
 from lorabank.config import ContrastiveConfig, PopulationConfig, PriorConfig
 from lorabank.evaluation.ground import Ground, make_ground
-from lorabank.evaluation.measures.bound import largest_excess
+from lorabank.evaluation.measures.bound import best_single, largest_excess
 from lorabank.evaluation.measures.drift import after_drift
 from lorabank.evaluation.measures.events import measure
 from lorabank.evaluation.methods.base import Served
@@ -34,7 +35,8 @@ from lorabank.evaluation.splits import Split, make_split
 from lorabank.evaluation.views import View, make_view
 from lorabank.population.ground import make_ground as make_population_ground
 from lorabank.population.rows import split_users
-from lorabank.types.arrays import FloatArray
+from lorabank.statistics.scores import user_means
+from lorabank.types.arrays import FloatArray, IntArray
 
 MADE = made_up()
 SETTINGS = replace(SMALL, quick=True)
@@ -131,6 +133,44 @@ def test_the_mixture_keeps_its_promise() -> None:
     assert isinstance(mixed, Mixed)
     bound = largest_excess(mixed, view, measure(view, mixed.logits(view)))
     assert bound.largest <= bound.allowed + 1e-3
+
+
+def test_no_single_expert_is_better_for_a_user_than_its_prior_weight_allows() -> None:
+    """Herbster & Warmuth (1998), with the share of `lorabank.numerics.mixture`."""
+    view, mixed = new_view(ground()[0]), served(EVERYTHING)
+    assert isinstance(mixed, Mixed)
+    user, settings = view.events.user, mixed.config.mixture
+    total = np.bincount(user, measure(view, mixed.logits(view)).nll)
+    cost = np.log1p(settings.share * np.maximum(np.bincount(user) - 1, 0))
+    cost -= math.log1p(-settings.identity_weight)
+    for alone, weight in zip(mixed.replay(view).likelihoods.T, mixed.experts.prior, strict=True):
+        assert (total <= np.bincount(user, -alone) + cost - math.log(weight) + 1e-3).all()
+
+
+def test_the_best_single_expert_is_the_likeliest_of_the_mixture() -> None:
+    view, mixed = new_view(ground()[0]), served(EVERYTHING)
+    assert isinstance(mixed, Mixed)
+    best, scorer = best_single(mixed, view), mixed.experts.scorer
+    for name in mixed.experts.scorer.names:
+        y = scorer.transform(name, view.events.x)
+
+        def alone(rows: IntArray, name: str = name, y: FloatArray = y) -> FloatArray:
+            return scorer.logits(name, y[rows], view.recent[rows])
+
+        nll = measure(view, alone).nll
+        assert (
+            user_means(best.nll, view.events.user).mean()
+            <= user_means(nll, view.events.user).mean() + 1e-6
+        )
+        if name == best.name:
+            np.testing.assert_allclose(best.nll, nll, atol=1e-4)
+
+
+def test_a_view_is_run_through_once() -> None:
+    view, mixed = new_view(ground()[0]), served(EVERYTHING)
+    assert isinstance(mixed, Mixed)
+    assert mixed.replay(view) is mixed.replay(view)
+    assert mixed.replay(new_view(ground()[0])) is not mixed.replay(view)
 
 
 def test_the_mixture_gives_probabilities() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.support.made_up_log import SMALL, made_up
 
-from lorabank.evaluation.measures.bound import Bound
+from lorabank.evaluation.measures.bound import Bound, Single
 from lorabank.evaluation.methods.registry import METHODS
 from lorabank.evaluation.metrics import EventScores
 from lorabank.evaluation.report.assemble import assemble
@@ -42,7 +42,8 @@ def report(world: str, seeds: int = 2) -> Report:
             left, gained = WORLDS[world].get(key, (1.0, 0.0))
             scores = EventScores(np.ceil(left * rank), nll - gained + rng.normal(0, 0.1, len(nll)))
             outcomes[key] = Outcome(methods[key], scores, 5 - gained, {}, 1.0, 2.0, 3.0)
-        runs.append(Run(seed, split, view, outcomes, 1.0, Bound(1.0, 3.0)))
+        single = Single(f"expert {seed}", nll - WORLDS[world]["shared"][1])
+        runs.append(Run(seed, split, view, outcomes, 1.0, Bound(1.0, 3.0), single=single))
     return assemble(data, SMALL, runs, "lorabank evaluate")
 
 
@@ -68,6 +69,18 @@ def test_a_bank_that_does_not_help() -> None:
     assert marks["everything vs best frozen blend, nDCG@10"] is False
     assert marks["everything vs best item-kNN, nDCG@10"] is False
     assert marks["area under the NLL curve vs best bank-free method"] is False
+
+
+def test_a_mixture_that_is_worse_than_one_of_its_experts_is_told() -> None:
+    for world, difference in (("helps", -0.5), ("harms", 0.3)):
+        found = report(world)
+        assert found.best_single is not None
+        assert found.best_single.experts == ("expert 0", "expert 1")
+        assert found.best_single.nll.mean == pytest.approx(difference, abs=0.02)
+        name = "the mixture vs its best single expert, NLL"
+        mark = next(mark for mark in found.marks if mark.name == name)
+        assert mark.reached is (difference < 0)
+        assert mark.found.endswith("against expert 0 or expert 1")
 
 
 def test_what_was_not_run_is_neither_reached_nor_missed() -> None:

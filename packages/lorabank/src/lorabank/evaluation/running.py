@@ -11,7 +11,7 @@ import numpy as np
 from lorabank.errors import InvalidInputError
 from lorabank.evaluation.choosing import HeldOut
 from lorabank.evaluation.ground import make_ground
-from lorabank.evaluation.measures.bound import Bound, largest_excess
+from lorabank.evaluation.measures.bound import Bound, Single, best_single, largest_excess
 from lorabank.evaluation.measures.drift import Drift, after_drift
 from lorabank.evaluation.measures.events import measure
 from lorabank.evaluation.methods.base import Served
@@ -63,6 +63,7 @@ class Run:
     seconds: float
     bound: Bound | None = None
     drift: tuple[Drift, ...] = ()
+    single: Single | None = None
 
 
 def run(
@@ -100,10 +101,12 @@ def run(
     mixed = served.get(EVERYTHING)
     bound: Bound | None = None
     drift: tuple[Drift, ...] = ()
+    single: Single | None = None
     if isinstance(mixed, Mixed):
         bound = largest_excess(mixed, view, outcomes[EVERYTHING].events)
         drift = after_drift(mixed, view, settings.resamples)
-    return Run(seed, split, view, outcomes, time.process_time() - begun, bound, drift)
+        single = best_single(mixed, view)
+    return Run(seed, split, view, outcomes, time.process_time() - begun, bound, drift, single)
 
 
 def _check_events(side: str, view: View) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,20 @@ RATES = (0.05, 0.2, 0.8)
 RATE_USERS = 60
 
 
+class Replay(NamedTuple):
+    """The users of a view, run through once.
+
+    Attributes:
+        own: (n, dim) of each user's own chain just before each event.
+        likelihoods: (n, K) log likelihood of each event under each expert, the own chain last.
+        norms: (n, K) what logits have to be lessened by to be log probabilities.
+    """
+
+    own: FloatArray
+    likelihoods: AnyFloatArray
+    norms: AnyFloatArray
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Mixed:
     """Probabilities of a population's experts, mixed by how well each predicted the user so far.
@@ -54,6 +69,7 @@ class Mixed:
     config: EngineConfig
     batch: int
     choices: Mapping[str, float] = field(default_factory=dict)
+    _replays: list[tuple[View, Replay]] = field(default_factory=list, init=False, repr=False)
 
     @property
     def bytes_per_user(self) -> float:
@@ -62,9 +78,8 @@ class Mixed:
         return own + 8.0 * (len(self.experts.names) + 1)
 
     def logits(self, view: View) -> Scores:
-        """Log probabilities. All users are run through here, once."""
-        own = self.own_outputs(view)
-        likelihoods, norms = self.likelihoods(view, own)
+        """Log probabilities. All users are run through here."""
+        own, likelihoods, norms = self.replay(view)
         with np.errstate(divide="ignore"):
             shifts = (norms - np.log(self.weights(view, likelihoods))).astype(np.float32)
 
@@ -80,6 +95,15 @@ class Mixed:
             return mixed
 
         return logits
+
+    def replay(self, view: View) -> Replay:
+        """Of all users; made once."""
+        for known, found in self._replays:
+            if known is view:
+                return found
+        own = self.own_outputs(view)
+        self._replays.append((view, Replay(own, *self.likelihoods(view, own))))
+        return self._replays[-1][1]
 
     def tilt(self, view: View) -> Scores | None:
         """As the library's `rank` leans; see `Population.tilt`."""

@@ -12,7 +12,7 @@ from lorabank.evaluation.report.findings import findings
 from lorabank.evaluation.report.marks import EVERYTHING, marks
 from lorabank.evaluation.report.pooling import Pool
 from lorabank.evaluation.report.results import Data, Report, Seed
-from lorabank.evaluation.report.summaries import curve, summarise, versus
+from lorabank.evaluation.report.summaries import best_single, curve, summarise, versus
 from lorabank.evaluation.running import Run
 from lorabank.evaluation.settings import EvaluateSettings
 from lorabank.evaluation.sources.table import Dataset
@@ -47,6 +47,7 @@ def assemble(
     bounds = [run.bound for run in runs if run.bound is not None]
     excess = max((bound.largest for bound in bounds), default=None)
     allowed = bounds[0].allowed if bounds else None
+    single = best_single(pool, EVERYTHING)
     drift = tuple(d for run in runs[:1] for d in run.drift)
     return Report(
         lorabank=version("lorabank"),
@@ -62,7 +63,8 @@ def assemble(
         drift=drift,
         excess_over_identity=excess,
         excess_bound=allowed,
-        marks=tuple(marks(data.name, methods, compared, drift, excess, allowed)),
+        best_single=single,
+        marks=tuple(marks(data.name, methods, compared, drift, excess, allowed, single)),
         findings=findings(data, methods, compared, best),
     )
 

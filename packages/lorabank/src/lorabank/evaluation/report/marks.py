@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lorabank.evaluation.measures.drift import Drift
-from lorabank.evaluation.report.results import Mark, Summary, Versus
+from lorabank.evaluation.report.results import BestSingle, Mark, Summary, Versus
 from lorabank.evaluation.report.words import nats, percent, share
 
 EVERYTHING = "everything"
@@ -26,6 +26,7 @@ def marks(
     drift: tuple[Drift, ...],
     excess: float | None,
     bound: float | None,
+    single: BestSingle | None,
 ) -> Iterator[Mark]:
     """Every goal; ``reached`` is None where this run says nothing about it."""
     ours = methods.get(EVERYTHING)
@@ -39,6 +40,7 @@ def marks(
         yield _not_worse(name, versus.get(pair))
     yield from _speed(ours)
     yield _harm(ours, excess, bound)
+    yield _single(single)
     yield _drift(drift)
     for key, against in CONTROLS.items():
         name = f"{key.replace('_', ' ')} vs {PRIOR[against]}"
@@ -117,6 +119,14 @@ def _harm(ours: Summary | None, excess: float | None, bound: float | None) -> Ma
     points = 100 * ours.harm_nll.excess.mean
     text = f"{points:+.1f} points; largest excess {excess:.2f} of {bound:.2f} nats"
     return Mark(name, wanted, text, points <= 100 * HARMED and excess <= bound + 1e-6)
+
+
+def _single(found: BestSingle | None) -> Mark:
+    name, wanted = "the mixture vs its best single expert, NLL", "not worse by its interval"
+    if found is None:
+        return Mark(name, wanted, "not run", None)
+    experts = " or ".join(dict.fromkeys(found.experts))
+    return Mark(name, wanted, f"{nats(found.nll)} against {experts}", found.nll.lower <= 0)
 
 
 def _drift(found: tuple[Drift, ...]) -> Mark:

@@ -112,6 +112,19 @@ class Versus:
 
 
 @dataclass(frozen=True, slots=True)
+class BestSingle:
+    """The mixture against the best of its experts alone, known afterwards.
+
+    Attributes:
+        experts: its name in each seed.
+        nll: of everything, minus that expert's (below zero is better).
+    """
+
+    experts: tuple[str, ...]
+    nll: Interval
+
+
+@dataclass(frozen=True, slots=True)
 class Curve:
     """Means over the same ``users`` at each event, smoothed over the last few; by method's key."""
 
@@ -148,6 +161,7 @@ class Report:
     drift: tuple[Drift, ...]
     excess_over_identity: float | None
     excess_bound: float | None
+    best_single: BestSingle | None
     marks: tuple[Mark, ...]
     findings: tuple[str, ...]
 

@@ -7,8 +7,8 @@ import numpy as np
 from lorabank.evaluation.measures.curves import smooth, updates_to_target
 from lorabank.evaluation.measures.harm import harm
 from lorabank.evaluation.report.pooling import BLEND, LIKELY, POPULARITY, Pool
-from lorabank.evaluation.report.results import At, Curve, Summary, Versus
-from lorabank.statistics.scores import ndcg
+from lorabank.evaluation.report.results import At, BestSingle, Curve, Summary, Versus
+from lorabank.statistics.scores import ndcg, user_means
 
 AT = (5, 10, 25, 50)
 
@@ -52,6 +52,16 @@ def versus(pool: Pool, ours: str, theirs: str) -> Versus:
         ndcg=pool.resamples.relative(a["ndcg"], b["ndcg"]),
         nll=pool.resamples.difference(a["nll"], b["nll"]),
     )
+
+
+def best_single(pool: Pool, key: str) -> BestSingle | None:
+    """A mixture against the best of its experts in each seed; None if it was not run."""
+    found = [run.single for run in pool.runs if run.single is not None]
+    if len(found) < len(pool.runs):
+        return None
+    alone = user_means(np.concatenate([single.nll for single in found]), pool.user)
+    nll = pool.resamples.difference(pool.user_values(key)["nll"], alone)
+    return BestSingle(tuple(single.name for single in found), nll)
 
 
 def curve(pool: Pool) -> Curve:
