@@ -22,7 +22,7 @@ from lorabank.population import recent_likes
 from lorabank.types.mixture import ExpertState
 
 POOL = make_pool()
-EXPERTS = BoundExperts(make_population(), POOL, MixtureConfig())
+EXPERTS = BoundExperts(make_population(), POOL)
 W0 = MixtureConfig().identity_weight
 
 
@@ -236,7 +236,7 @@ def test_a_new_population_resets_the_weights_and_keeps_what_the_identity_earned(
     for _ in range(10):
         adapter = update(adapter, make_likes(rng, 5), config).adapter
     old = adapter.experts.mixture
-    fresh = BoundExperts(make_population(seed=1), POOL, MixtureConfig())
+    fresh = BoundExperts(make_population(seed=1), POOL)
     batch, mixing = prepared(adapter, make_likes(rng, 1), config, fresh)
     decision = Decision(config.defaults)
     result = adapt(adapter, batch, decision, config, rng, lambda: 0.0, mixing)
@@ -266,12 +266,13 @@ def test_enormous_values_are_refused_and_change_nothing() -> None:
         update(new_adapter(trained=True), feedback, config_of())
 
 
-def test_prior_weights_follow_the_gains() -> None:
+def test_prior_weights_follow_the_trust() -> None:
     prior = dict(zip(EXPERTS.names, EXPERTS.prior, strict=True))
     assert EXPERTS.names == (*make_population().names, "own")
     assert prior["own"] == prior["shared+residuals"] == max(prior.values())
-    assert prior["shared"] > prior["neighbours"] > prior["identity"] > 0.1 / 6
-    flat = BoundExperts(make_population(), POOL, MixtureConfig(prior_events=0.0))
+    assert prior["shared"] > prior["neighbours"] > prior["identity"] > 0
+    plain = tuple(replace(expert, trust=1.0) for expert in make_population().experts)
+    flat = BoundExperts(replace(make_population(), experts=plain), POOL)
     np.testing.assert_allclose(flat.prior, 1 / 6)
 
 
@@ -290,7 +291,7 @@ def test_a_pool_of_two_items() -> None:
         make_population(), items=2, residuals=None, neighbours=None,
         experts=make_population().experts[:2],
     )  # fmt: skip
-    experts = BoundExperts(population, pool, MixtureConfig())
+    experts = BoundExperts(population, pool)
     feedback = Feedback(np.ones((3, SPACE.dim)), items=[0, 1, 0])
     for negatives in (1, 2, 5):
         rng = np.random.default_rng(0)
@@ -309,8 +310,6 @@ def test_a_pool_of_two_items() -> None:
         {"identity_weight": 1.0},
         {"share": 0.0},
         {"share": 1.1},
-        {"prior_events": -1.0},
-        {"prior_events": math.inf},
     ],
 )
 def test_settings_out_of_range_are_refused(bad: dict[str, float]) -> None:

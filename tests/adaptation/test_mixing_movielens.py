@@ -33,7 +33,7 @@ def test_every_new_user_of_movielens(seed: int, capsys: pytest.CaptureFixture[st
     rows = rows_of(protocol, past)
     population, _ = fit_population(rows, pool, space=data.space, seed=seed)
     config = EngineConfig(data.space, objective="contrastive", defaults=SETTINGS)
-    experts = BoundExperts(population, pool, config.mixture)
+    experts = BoundExperts(population, pool)
     users = [user for user in new.tolist() if (protocol.events.user == user).any()]
     journeys = [travel(protocol, user, experts, config, most=EVENTS) for user in users]
     bound = math.log(1 / config.mixture.identity_weight)

@@ -80,7 +80,7 @@ async def test_a_user_is_served_the_mixture_of_probabilities(store_url: str) -> 
                 assert weights.observed == 4 * count
                 assert weights.names == (*make_population().names, "own")
                 adapter = await p._parts.adapters.to_serve(user, x)
-                bound = BoundExperts(make_population(), POOL, MixtureConfig())
+                bound = BoundExperts(make_population(), POOL)
                 recent = () if adapter.experts is None else adapter.experts.recent
                 for newest in (recent, (5, 6)):
                     history = np.array([newest], np.int64)
@@ -117,7 +117,7 @@ async def test_transform_is_the_vector_of_the_geometric_mixture() -> None:
         X = np.random.default_rng(2).normal(size=(3, DIM)).astype(np.float32)
         weights = await p.expert_weights("ada")
         assert weights is not None
-        bound = BoundExperts(make_population(), POOL, MixtureConfig())
+        bound = BoundExperts(make_population(), POOL)
         adapter = await p._parts.adapters.to_serve("ada", X[0])
         own = adapter.transform(bound.base_output(X))
         outputs = [*(bound.scorer.transform(e.name, X) for e in bound.experts), own]

@@ -28,7 +28,7 @@ from lorabank.population.experts import Candidate
 from lorabank.population.ground import Ground, make_ground
 from lorabank.population.neighbour_training import choose_table, count
 from lorabank.population.predictor import Predictor
-from lorabank.population.trust import mixed_losses
+from lorabank.population.trust import mixed_losses, trusted, user_shares
 from lorabank.types.arrays import AnyFloatArray, IntArray
 
 WORLD = World()
@@ -304,20 +304,56 @@ def test_the_mixture_of_held_out_users_is_the_one_that_is_served() -> None:
     config = MixtureConfig()
     experts = [
         Expert("identity", None, False, tau=1.0, prior_weight=1.0),
-        Expert("popularity", None, False, tau=0.0, prior_weight=1.0, gain=-0.3),
+        Expert("popularity", None, False, tau=0.0, prior_weight=1.0, gain=-0.3, trust=0.2),
     ]
     losses = np.random.default_rng(3).uniform(1, 5, (2, 6))
     user = np.array([4, 4, 4, 7, 9, 9])
     found = mixed_losses(experts, list(losses), user, config)
-    bound = BoundExperts(
-        Population(SPACE, ITEMS, (), None, None, tuple(experts), ()), WORLD.pool, config
-    )
+    bound = BoundExperts(Population(SPACE, ITEMS, (), None, None, tuple(experts), ()), WORLD.pool)
     rows = np.column_stack([*-losses, -losses[bound.base]])
     for number in (4, 7, 9):
         begun = new_mixture(bound.prior, config.identity_weight)
         seen = rows[user == number].tolist()
         _, scores = observe(begun, seen, bound.prior, config.share)
         np.testing.assert_allclose(found[user == number], -np.array(scores))
+
+
+def test_experts_are_trusted_by_the_share_of_users_whom_they_predict_best() -> None:
+    """Users whom one expert alone can predict: known shares, and a made-up user for each."""
+    user = np.repeat(np.arange(40), 5)
+    losses = np.full((200, 3), 9.0)
+    losses[user < 30, 1] = 1.0
+    losses[user >= 30, 2] = 1.0
+    shares = user_shares(losses, user)
+    np.testing.assert_allclose(shares, np.array([1, 31, 11]) / 43, rtol=1e-6)
+    found = trusted([Expert(name, None, False, 1.0, 1.0) for name in "abc"], list(losses.T), user)
+    np.testing.assert_allclose([expert.trust for expert in found], shares)
+
+
+def test_trust_is_the_likeliest_for_whole_users() -> None:
+    """No other weights make the users, and one more for each expert, more likely."""
+    rng = np.random.default_rng(5)
+    user = np.sort(rng.integers(0, 60, 400))
+    losses = rng.gamma(2.0, 1.0, (400, 4)) + np.array([0.4, 0.0, 0.2, 0.6])
+    logs = np.array([-losses[user == number].sum(axis=0) for number in np.unique(user)])
+
+    def likelihood(shares: AnyFloatArray) -> float:
+        return float(np.log(np.exp(logs) @ shares).sum() + np.log(shares).sum())
+
+    shares = user_shares(losses, user)
+    best = likelihood(shares)
+    for _ in range(200):
+        near = shares * np.exp(rng.normal(0, 0.1, 4))
+        assert likelihood(near / near.sum()) <= best + 1e-6
+
+
+def test_few_users_bear_out_little() -> None:
+    losses = np.array([[5.0, 1.0]])
+    few = user_shares(np.repeat(losses, 3, axis=0), np.arange(3))
+    many = user_shares(np.repeat(losses, 300, axis=0), np.arange(300))
+    assert 0.6 < few[1] < 0.85
+    assert many[1] > 0.95
+    assert many[0] >= 1 / 302
 
 
 class StopError(Exception):

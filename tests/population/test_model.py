@@ -59,7 +59,7 @@ def small(seed: int = 0) -> Population:
         experts=(
             Expert("identity", None, False, 3.0, 1.0),
             Expert("neighbours", None, False, 0.0, 0.9, neighbour_weight=1.5),
-            Expert("shared", "shared", False, 2.0, 1.1, gain=0.2),
+            Expert("shared", "shared", False, 2.0, 1.1, gain=0.2, trust=0.5),
             Expert("shared+residuals+neighbours", "shared", True, 2.0, 0.9, 1.5, 0.7, 0.4),
             Expert("group:g", "group:g", True, 2.5, 0.8, 1.0, 0.6, 0.5, 1.2),
             Expert("shared+transitions", "shared", False, 2.0, 0.9, transition_weight=0.6),

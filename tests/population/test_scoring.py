@@ -9,7 +9,6 @@ import pytest
 from tests.population.test_model import DIM, POOL, N, small
 
 from lorabank import InvalidInputError, ItemPool
-from lorabank.config import MixtureConfig
 from lorabank.experts import BoundExperts
 from lorabank.population import Expert, PopulationScorer, Transitions
 
@@ -102,7 +101,7 @@ def test_bound_experts_say_what_the_scorer_says(base: str, candidates: np.ndarra
     blinded = blind_identity(named[0])
     silent = replace(blinded, prior_weight=0.0)
     for experts in ((*named, blind), (named[0], blind), (blinded, blind), (silent,)):
-        bound = BoundExperts(replace(population, experts=experts), POOL, MixtureConfig())
+        bound = BoundExperts(replace(population, experts=experts), POOL)
         scores = bound.score(X, RECENT, candidates)
         expected = bound.scorer.all_logits(X, RECENT, candidates)
         np.testing.assert_allclose(scores.logits, expected, rtol=1e-5, atol=1e-5)

@@ -34,10 +34,10 @@ def make_population(seed: int = 0, *, gain: float = 0.1, user: str = "someone") 
     )
     experts = (
         Expert("identity", None, False, 4.0, 0.8),
-        Expert("shared", "shared", False, 5.0, 0.7, gain=gain / 2),
-        Expert("shared+residuals", "shared", True, 6.0, 0.6, 0.9, gain=gain),
-        Expert("neighbours", None, False, 3.0, 0.5, 0.0, 1.5, gain=gain / 3),
-        Expert("group:a", "group:a", True, 5.5, 0.6, 0.9, gain=gain / 2),
+        Expert("shared", "shared", False, 5.0, 0.7, gain=gain / 2, trust=1.2),
+        Expert("shared+residuals", "shared", True, 6.0, 0.6, 0.9, gain=gain, trust=1.4),
+        Expert("neighbours", None, False, 3.0, 0.5, 0.0, 1.5, gain=gain / 3, trust=1.1),
+        Expert("group:a", "group:a", True, 5.5, 0.6, 0.9, gain=gain / 2, trust=1.2),
     )
     neighbours = make_neighbours(rng)
     return Population(SPACE, ITEMS, adapters, residuals, neighbours, experts, (user,))

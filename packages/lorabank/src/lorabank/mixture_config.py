@@ -12,8 +12,8 @@ from lorabank.types.checks import check_number
 class MixtureConfig:
     """How the experts of a population are mixed. Without a population it has no effect.
 
-    ``share`` and ``prior_events`` were chosen on past users of MovieLens, where other values of the
-    same order made a difference of about 0.01 nats per event.
+    ``share`` was chosen on past users of MovieLens, where other values of the same order made a
+    difference of about 0.01 nats per event.
 
     Attributes:
         enabled: False leaves populations unused: each user has the adapter alone.
@@ -21,18 +21,14 @@ class MixtureConfig:
             the identity, whatever happens.
         share: how much weight goes back to the prior after the first observation; later less (see
             `lorabank.numerics.mixture`). The greater, the sooner a drift is followed.
-        prior_events: experts start as if each had predicted so many events of the user already, as
-            well as it did held-out users.
     """
 
     enabled: bool = True
     identity_weight: float = 0.05
     share: float = 0.05
-    prior_events: float = 3.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.enabled, bool):
             raise InvalidInputError("mixture.enabled", self.enabled, "True or False")
         check_number(self.identity_weight, "mixture.identity_weight", low=1e-6, high=0.999)
         check_number(self.share, "mixture.share", low=1e-6, high=1.0)
-        check_number(self.prior_events, "mixture.prior_events", low=0.0, high=1e6)

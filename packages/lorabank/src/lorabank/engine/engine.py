@@ -223,8 +223,9 @@ class LoRAPersonalizationEngine:
             raise InvalidInputError("population", self.config.objective, expected)
         if population.space != self.config.space:
             raise InvalidInputError("population", str(population.space), str(self.config.space))
-        parts = (population, self._items, self.config.mixture)
-        self._experts = await anyio.to_thread.run_sync(BoundExperts, *parts, limiter=self._threads)
+        self._experts = await anyio.to_thread.run_sync(
+            BoundExperts, population, self._items, limiter=self._threads
+        )
 
     # ---- adapters -------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import chain
 
 from lorabank.adaptation.mixing import OWN, Scores
-from lorabank.config import MixtureConfig
 from lorabank.experts.features import FOLLOWING, Features, Product, terms_of
 from lorabank.numerics.lora import forward
 from lorabank.population import Expert, Population, PopulationScorer
@@ -23,13 +22,12 @@ class BoundExperts:
     Args:
         population: what is shared.
         pool: its items.
-        config: how the prior weights follow from the experts' gains.
 
     Raises:
         InvalidInputError: a pool of another size or dimension.
     """
 
-    def __init__(self, population: Population, pool: ItemPool, config: MixtureConfig) -> None:
+    def __init__(self, population: Population, pool: ItemPool) -> None:
         self.scorer = PopulationScorer(population, pool)
         self.population = population
         self.pool = pool
@@ -37,7 +35,7 @@ class BoundExperts:
         self.id = population.id
         self.names = (*population.names, OWN)
         self.base = best_expert(self.experts)
-        self.prior = prior_weights(self.experts, self.base, config.prior_events)
+        self.prior = prior_weights(self.experts, self.base)
         self.base_tau = self.base_expert.tau
         self._matrices = {adapter.name: adapter.matrices for adapter in population.adapters}
         terms = [terms_of(expert) for expert in self.experts]

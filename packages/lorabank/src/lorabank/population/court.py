@@ -13,7 +13,7 @@ from lorabank.population.ground import Ground
 from lorabank.population.model import IDENTITY, Expert
 from lorabank.population.proof import paired_evidence
 from lorabank.population.report import ExpertReport
-from lorabank.population.trust import mixed_losses
+from lorabank.population.trust import mixed_losses, trusted
 from lorabank.statistics.scores import ndcg, user_means
 from lorabank.types.arrays import AnyFloatArray, BoolArray, IntArray
 from lorabank.types.skill import Evidence
@@ -81,6 +81,11 @@ class Court:
         report = self._report(candidate, ranks, rows, evidence, kept, reason)
         return Verdict(candidate.expert(self._gain(losses)) if kept else None, report)
 
+    def trusted(self, experts: Sequence[Expert]) -> tuple[Expert, ...]:
+        """Experts that were judged, each trusted as far as it was borne out beside the others."""
+        losses = [self._losses[expert.name] for expert in experts]
+        return trusted(experts, losses, self._user)
+
     def _heard(self, candidate: Candidate) -> tuple[AnyFloatArray, AnyFloatArray]:
         """Losses and ranks of all rows."""
         losses, ranks = candidate.predictor.judge(self._ground, self._ground.proof)
@@ -88,7 +93,7 @@ class Court:
         return losses, ranks
 
     def _gain(self, losses: AnyFloatArray) -> float:
-        """On everyone, as a mixture serves everyone: what an expert is trusted with at first."""
+        """On everyone, as a mixture serves everyone."""
         return float(user_means(self._losses[IDENTITY] - losses, self._user).mean())
 
     def _report(
@@ -144,9 +149,8 @@ class Court:
         if not by_chance.lower > 0:
             return evidence, False, "not better than with as many users at random"
         mixed = self._mixed(candidate, ours, served)
-        without_it = mixed_losses(
-            served, [self._losses[expert.name] for expert in served], user, MixtureConfig()
-        )
+        known = [self._losses[expert.name] for expert in served]
+        without_it = mixed_losses(self.trusted(served), known, user, MixtureConfig())
         if not paired_evidence(mixed, without_it, user, confidence).lower > 0:
             return evidence, False, "everyone is as well off without it"
         in_its_place = self._mixed(candidate, control, served)
@@ -164,8 +168,9 @@ class Court:
     ) -> AnyFloatArray:
         """Losses of the mixture of what is served with an expert of these losses."""
         experts = (*served, candidate.expert(self._gain(losses)))
-        known = [self._losses[expert.name] for expert in served]
-        return mixed_losses(experts, [*known, losses], self._user, MixtureConfig())
+        heard = [*(self._losses[expert.name] for expert in served), losses]
+        experts = trusted(experts, heard, self._user)
+        return mixed_losses(experts, heard, self._user, MixtureConfig())
 
     def _over(self, child: str, parent: str) -> Evidence:
         ours, theirs = self._losses[child], self._losses[parent]

@@ -11,7 +11,7 @@ from lorabank.population.court import Court, Verdict, without
 from lorabank.population.experts import Candidate, calibrate, common_candidates, group_candidate
 from lorabank.population.ground import Ground
 from lorabank.population.group_training import train_groups
-from lorabank.population.model import Population
+from lorabank.population.model import Expert, Population
 from lorabank.population.neighbour_training import ChosenTable, choose_table, count
 from lorabank.population.predictor import Predictor
 from lorabank.population.recorder import OnPopulationProgress, Recorder
@@ -69,10 +69,9 @@ class Fit:
             fine_tuned = train_groups(trainer, ground, fullest, groups, recorder)
         with recorder.stage("experts"):
             chosen = Chosen(rank, residuals, table, transitions, tuple(fine_tuned))
-            verdicts, fullest = self._prove(identity, chosen)
+            verdicts, experts, fullest = self._prove(identity, chosen)
             leaning = self._lean(fullest, table)
         with recorder.stage("refit"):
-            experts = tuple(v.expert for v in verdicts if v.expert is not None)
             refit = Refit(
                 ground, self._config, trainer, residual_trainer, transition_trainer, recorder
             )
@@ -133,8 +132,10 @@ class Fit:
         self._recorder.choices["neighbours.decay"] = chosen.table.decay
         return chosen
 
-    def _prove(self, identity: Predictor, chosen: Chosen) -> tuple[list[Verdict], Predictor]:
-        """What came out, and the fullest of the experts for everyone that are kept."""
+    def _prove(
+        self, identity: Predictor, chosen: Chosen
+    ) -> tuple[list[Verdict], tuple[Expert, ...], Predictor]:
+        """What came out; what is kept; and the fullest of the experts for everyone among it."""
         ground = self._ground
         court = Court(ground, self._config.confidence, len(chosen.groups))
         residual = None if chosen.residuals is None else chosen.residuals.predictor
@@ -158,7 +159,8 @@ class Fit:
         for group in chosen.groups:
             candidate = group_candidate(group, parent, residual is not None)
             verdicts.append(court.judge_group(candidate, group.users, served))
-        return verdicts, list(kept.values())[-1].predictor
+        experts = [verdict.expert for verdict in verdicts if verdict.expert is not None]
+        return verdicts, court.trusted(experts), list(kept.values())[-1].predictor
 
     def _lean(self, fullest: Predictor, table: ChosenTable | None) -> Leaning | None:
         if table is None:

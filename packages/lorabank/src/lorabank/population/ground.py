@@ -144,7 +144,7 @@ def make_ground(
 
 
 def newest_rows(rows: Rows, most: int) -> Rows:
-    """The last ``most`` rows of some weight of each user, with what is merely known between them."""
+    """The last ``most`` rows of some weight of each user, and what is merely known among them."""
     total = np.concatenate([[0], np.cumsum(rows.weight > 0)])
     kept = total[rows.first[1:]][rows.user] - total[:-1] <= most
     if kept.all():

@@ -83,7 +83,9 @@ class Expert:
         tau, bias_weight, prior_weight, neighbour_weight, transition_weight: fitted on held-out
             users.
         gain: decrease of the mean NLL against the identity on other held-out users, in nats per
-            event, each user counting the same; a start for the weights of a mixture.
+            event, each user counting the same.
+        trust: what a mixture's weights start in proportion to, > 0: the share of these users whom
+            it predicts best (`lorabank.population.trust.user_shares`).
     """
 
     name: str
@@ -95,6 +97,7 @@ class Expert:
     neighbour_weight: float = 0.0
     gain: float = 0.0
     transition_weight: float = 0.0
+    trust: float = 1.0
 
     def __post_init__(self) -> None:
         check_text(self.name, "expert.name")
@@ -102,6 +105,7 @@ class Expert:
             check_number(getattr(self, field), f"expert.{field}", low=0.0)
         for field in ("prior_weight", "bias_weight", "gain"):
             check_number(getattr(self, field), f"expert.{field}", low=-1e6, high=1e6)
+        check_positive(self.trust, "expert.trust")
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,11 +17,13 @@ from lorabank.engine.starting import identity_adapter
 from lorabank.evaluation.ground import Ground
 from lorabank.evaluation.measures.events import measure
 from lorabank.evaluation.methods.base import Scores
+from lorabank.evaluation.methods.shared import proves
 from lorabank.evaluation.views import View
 from lorabank.experts import BoundExperts
 from lorabank.numerics.contrastive import log_sum_exp
 from lorabank.numerics.mixture import new_mixture, observe
-from lorabank.population import Population
+from lorabank.population import Population, PopulationScorer
+from lorabank.population.trust import trusted
 from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray
 from lorabank.types.feedback import Feedback
 from lorabank.types.hyperparameters import Hyperparameters
@@ -222,7 +224,7 @@ def fit_mixture(ground: Ground, population: Population) -> Mixed:
         seed=ground.seed,
         ewc=EwcConfig(anchor_every=ANCHOR_EVERY),
     )
-    experts = BoundExperts(population, ground.pool, config.mixture)
+    experts = BoundExperts(population, ground.pool)
     mixed = [
         Mixed(
             experts,
@@ -234,6 +236,24 @@ def fit_mixture(ground: Ground, population: Population) -> Mixed:
         for rate in RATES
     ]
     return min(mixed, key=lambda candidate: _own_loss(candidate, ground))
+
+
+def trusted_anew(ground: Ground, population: Population) -> Population:
+    """With experts that are trusted as they bear it out together, for populations that were put
+    together or taken apart: by the same users as the library proves on."""
+    view, scorer = ground.choose, PopulationScorer(population, ground.pool)
+    rows = np.flatnonzero(proves(view.events.user))
+
+    def losses(name: str) -> AnyFloatArray:
+        def logits(part: IntArray) -> FloatArray:
+            y = scorer.transform(name, view.events.x[part])
+            return scorer.logits(name, y, view.recent[part])
+
+        return measure(view, logits, rows).nll
+
+    found = [losses(name) for name in population.names]
+    experts = trusted(population.experts, found, view.events.user[rows])
+    return replace(population, experts=experts)
 
 
 def _own_loss(mixed: Mixed, ground: Ground) -> float:

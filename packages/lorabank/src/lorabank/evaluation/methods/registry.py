@@ -10,7 +10,7 @@ from lorabank.evaluation.methods.filters import fit_nlms, fit_ridge
 from lorabank.evaluation.methods.hinted import fit_default, fit_hinted, fit_random_hints
 from lorabank.evaluation.methods.history import fit_blend, fit_history, fit_likely_blend
 from lorabank.evaluation.methods.linear import fit_linear
-from lorabank.evaluation.methods.mixture import fit_mixture
+from lorabank.evaluation.methods.mixture import fit_mixture, trusted_anew
 from lorabank.evaluation.methods.neighbours import (
     fit_likely_neighbours,
     fit_neighbours,
@@ -92,19 +92,22 @@ METHODS: tuple[Method, ...] = (
     Method("common_knn_shared", "the same, 5 users", True, fit_common_neighbours_and_shared),
     Method("residuals", "residuals only", True, fit_residuals),
     Method(
-        "skills", "skills only", True, lambda w: fit_mixture(w.ground, w.with_groups("similar"))
+        "skills",
+        "skills only",
+        True,
+        lambda w: fit_mixture(w.ground, trusted_anew(w.ground, w.with_groups("similar"))),
     ),
     Method(
         "random_groups",
         "random groups",
         True,
-        lambda w: fit_mixture(w.ground, w.with_groups("random")),
+        lambda w: fit_mixture(w.ground, trusted_anew(w.ground, w.with_groups("random"))),
     ),
     Method(
         "shuffled_bank",
         "shuffled bank",
         True,
-        lambda w: fit_mixture(w.ground, beside(w.plain, w.shuffled)),
+        lambda w: fit_mixture(w.ground, trusted_anew(w.ground, beside(w.plain, w.shuffled))),
     ),
     Method(EVERYTHING, "everything", True, lambda w: fit_mixture(w.ground, w.full)),
 )

@@ -156,8 +156,15 @@ def user_keys(ground: Ground) -> list[str]:
     """One key per past user; choose users alternate between those to stop by and to prove on."""
     share = ground.settings.choose
     sides = [(1 + share) / 2] * ground.fit.log.users
-    sides += [share * (0.25 if n % 2 else 0.75) for n in range(ground.choose.log.users)]
+    proving = proves(np.arange(ground.choose.log.users)).tolist()
+    sides += [share * (0.75 if mine else 0.25) for mine in proving]
     return [f"{n:024x}{int(side * 2**32):08x}" for n, side in enumerate(sides)]
+
+
+def proves(choose_users: IntArray) -> BoolArray:
+    """(n,) whether the library proves on each of the choose users; it stops by the others."""
+    mine: BoolArray = choose_users % 2 == 0
+    return mine
 
 
 def similar_groups(ground: Ground) -> dict[str, list[str]]:
