@@ -19,7 +19,7 @@ from lorabank.evaluation.measures.events import measure
 from lorabank.evaluation.methods.base import Served
 from lorabank.evaluation.methods.filters import nlms, ridge
 from lorabank.evaluation.methods.linear import ridge_map
-from lorabank.evaluation.methods.mixture import Mixed
+from lorabank.evaluation.methods.mixture import Mixed, trusted_anew
 from lorabank.evaluation.methods.neighbours import pair_tables, strongest
 from lorabank.evaluation.methods.popularity import snapshots
 from lorabank.evaluation.methods.registry import EVERYTHING, METHODS
@@ -214,6 +214,15 @@ def test_who_is_learned_from_is_seen_as_new_users_are() -> None:
         gone = np.zeros((len(view), len(past.items)), np.float32)
         view.mask(np.arange(len(view)), gone)
         np.testing.assert_array_equal(library.offered(part), gone == 0)
+
+
+def test_a_population_is_trusted_anew_as_the_library_trusted_it() -> None:
+    """By the same users, on the same offers; every event of theirs is looked at by both here."""
+    full = workshop().full
+    given = [expert.trust for expert in full.experts]
+    again = trusted_anew(ground()[1], full)
+    np.testing.assert_allclose([expert.trust for expert in again.experts], given, rtol=1e-3)
+    assert max(given) > 1.5 * min(given), "they are not all trusted alike"
 
 
 def test_a_shuffled_bank_learns_from_noise_and_is_judged_by_real_users() -> None:
