@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from dataclasses import fields, is_dataclass, replace
@@ -16,6 +17,7 @@ from lorabank import EmbeddingSpace, InvalidInputError, ItemPool, Weights
 from lorabank.codec import FORMAT_VERSION
 from lorabank.codec.envelope import pack_record, unpack_record
 from lorabank.errors import CodecError
+from lorabank.experts import BoundExperts
 from lorabank.population import (
     Expert,
     ItemToItem,
@@ -188,6 +190,26 @@ SHORTER = ItemToItem(
 def test_parts_that_do_not_fit_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError):
         replace(small(), **changes)
+
+
+@pytest.mark.parametrize("trust", [-1.0, 0.0, 1e-300, 1e308, math.inf, math.nan])
+def test_trust_that_makes_no_weights_is_refused(trust: float) -> None:
+    """Two of 1e308 have an infinite sum, of which each is no share."""
+    with pytest.raises(InvalidInputError, match="trust"):
+        Expert("identity", None, False, 1.0, 1.0, trust=trust)
+
+
+def test_a_population_without_trust_is_read_with_all_trusted_alike() -> None:
+    """As they were written before experts had any."""
+    plain = tuple(replace(expert, trust=1.0) for expert in small().experts)
+    record = unpack_record(replace(small(), experts=plain).to_bytes())
+    place = [field.name for field in fields(Population)].index("experts")
+    for expert in record[place]:
+        assert expert.pop() == 1
+    again = Population.from_bytes(pack_record(record, "population"))
+    assert again.experts == plain
+    prior = BoundExperts(again, POOL).prior
+    np.testing.assert_allclose(prior, 1 / len(prior))
 
 
 @pytest.mark.parametrize(

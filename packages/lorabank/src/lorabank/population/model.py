@@ -84,8 +84,9 @@ class Expert:
             users.
         gain: decrease of the mean NLL against the identity on other held-out users, in nats per
             event, each user counting the same.
-        trust: what a mixture's weights start in proportion to, > 0: the share of these users whom
-            it predicts best (`lorabank.population.trust.user_shares`).
+        trust: what a mixture's weights start in proportion to, in [1e-9, 1e6]: the share of these
+            users whom it predicts best (`lorabank.population.trust.user_shares`). Populations of
+            before there was any have one for each: all are trusted alike.
     """
 
     name: str
@@ -105,7 +106,8 @@ class Expert:
             check_number(getattr(self, field), f"expert.{field}", low=0.0)
         for field in ("prior_weight", "bias_weight", "gain"):
             check_number(getattr(self, field), f"expert.{field}", low=-1e6, high=1e6)
-        check_positive(self.trust, "expert.trust")
+        # Bounded on both sides, so that no share of a sum is zero, nor the sum infinite.
+        check_number(self.trust, "expert.trust", low=1e-9, high=1e6)
 
 
 @dataclass(frozen=True, eq=False)
