@@ -7,15 +7,22 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import numpy as np
 import pytest
 from tests.engine.people import People
+from tests.support.populations import SPACE, make_likes, make_pool, make_population
 
-from lorabank import ConsolidationCriteria, ReplayConfig, turns
+from lorabank import ConsolidationCriteria, EngineConfig, ReplayConfig, turns
 from lorabank import LoRAPersonalizationEngine as Engine
+from lorabank.adaptation.stacking import prepare_with_experts
+from lorabank.clock import Clock
+from lorabank.engine import updating
+from lorabank.engine.starting import identity_adapter
+from lorabank.experts import BoundExperts
 from lorabank.population.tasks import ContrastiveTask, MseTask
 from lorabank.replay import ExperienceReplay
 from lorabank.turns import give_way, in_worker, unhurried
@@ -180,3 +187,26 @@ anyio.run(main)
         [sys.executable, "-c", script], capture_output=True, check=True, text=True, timeout=120
     )
     assert "numpy" not in done.stdout.split()
+
+
+@pytest.mark.parametrize(("count", "inline"), [(10, True), (1000, False)])
+async def test_many_logits_of_short_vectors_are_no_work_for_the_loop(
+    count: int, inline: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """280,000 of them take milliseconds, few as their components are."""
+    threads = []
+
+    def watched(*arguments: Any) -> Any:
+        threads.append(threading.get_ident())
+        return prepare_with_experts(*arguments)
+
+    monkeypatch.setattr(updating, "prepare_with_experts", watched)
+    pool = make_pool()
+    config = EngineConfig(SPACE, rank=2, objective="contrastive")
+    replay = ExperienceReplay(ReplayConfig())
+    updater = updating.Updater(config, pool, replay, Clock(), anyio.CapacityLimiter(1))
+    rng = np.random.default_rng(0)
+    adapter = identity_adapter(config, "ada", rng)
+    likes, experts = make_likes(rng, count), BoundExperts(make_population(), pool)
+    await updater.update(adapter, likes, None, None, experts)
+    assert (threads == [threading.get_ident()]) is inline

@@ -46,6 +46,8 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 # Multiply-adds that take well under the 5 ms for which the event loop may be held up.
 INLINE_WORK = 10_000_000
+# That one logit of an expert takes, however short the vectors are: its sums and its exponential.
+LOGIT_WORK = 64
 # Seconds of updates in a row after which others get their turn: an update that finds everything
 # at hand has nothing to wait for, and a loop of those would hold the event loop for good.
 FAIR = 1e-3
@@ -186,12 +188,14 @@ class Updater:
         self, adapter: Adapter, feedback: Feedback, experts: Experts | None
     ) -> int:
         """Rough number of multiply-adds."""
-        work = feedback.x.size
-        if adapter.objective == "contrastive" and self._pool is not None:
+        if adapter.objective != "contrastive" or self._pool is None:
+            return feedback.x.size
+        candidates = min(self._config.contrastive.negatives, len(self._pool))
+        if experts is None:
             # Targets given as vectors are looked for among the negatives.
-            work *= min(self._config.contrastive.negatives, len(self._pool))
-            work *= 1 if experts is None else len(experts.names) + 1
-        return work
+            return feedback.x.size * candidates
+        logits = len(feedback) * candidates * (len(experts.names) + 1)
+        return logits * max(feedback.dim, LOGIT_WORK)
 
     def _work_of_computing(self, adapter: Adapter, batch: Batch, decision: Decision) -> int:
         """Rough number of multiply-adds."""
