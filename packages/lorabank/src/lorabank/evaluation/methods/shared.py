@@ -68,7 +68,7 @@ def train(
         ground: past users.
         config, prior: what to train.
         groups: id -> keys of users.
-        items: (n,) targets to put in place of the real ones.
+        items: (M,) of all of `past_rows`, to put in place of the real ones.
         tell: progress, in percent.
     """
     rows = past_rows(ground)
