@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import anyio
+import anyio.lowlevel
 import pytest
-from tests.engine.banks import ScriptedBank, failing, hanging, make_config, run_updates, settle
+from tests.engine.banks import (
+    ScriptedBank,
+    failing,
+    hanging,
+    make_config,
+    run_updates,
+    settle,
+    waiting_for,
+)
 
 from lorabank import (
     BankError,
     BankRejectedError,
     EmbeddingSpace,
     EmbeddingSpaceError,
+    EngineClosedError,
     InvalidInputError,
     QueryConfig,
     StandardBank,
@@ -126,6 +137,58 @@ async def test_cancelling_a_connect_at_every_await_leaves_one_bank_or_the_other(
         if done:
             return
     pytest.fail("never completed")
+
+
+async def test_nobody_connects_to_an_engine_that_closes() -> None:
+    """Not while the last episodes are delivered either; whose bank still opens is told at once."""
+    bank, slow, late = ScriptedBank(), ScriptedBank(), ScriptedBank()
+    may_deliver, told = anyio.Event(), anyio.Event()
+    bank.script["store_patterns"] = waiting_for(may_deliver)
+    slow.script["bind"] = hanging
+    engine = Engine(make_config(), bank)
+
+    async def connect_before() -> None:
+        with pytest.raises(EngineClosedError):
+            await engine.connect_reasoning_bank(slow)
+        told.set()
+
+    async def connect_meanwhile() -> None:
+        await told.wait()
+        with pytest.raises(EngineClosedError):
+            await engine.connect_reasoning_bank(late)
+        may_deliver.set()
+
+    async with anyio.create_task_group() as group:
+        with anyio.fail_after(10):
+            async with engine:
+                group.start_soon(connect_before)
+                group.start_soon(connect_meanwhile)
+                await run_updates(engine, await engine.create_adapter("u"), 2)
+                await bank.started["store_patterns"].wait()
+                await slow.started["bind"].wait()
+    assert len(await bank.stored()) == 2
+    assert not late.calls
+
+
+async def test_a_bank_that_opens_as_the_engine_closes_is_closed_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for turns in range(20):
+        bank = ScriptedBank()
+        engine = Engine(make_config(), None)
+
+        async def connect(engine: Engine = engine, bank: ScriptedBank = bank) -> None:
+            with contextlib.suppress(EngineClosedError):
+                await engine.connect_reasoning_bank(bank)
+
+        async with anyio.create_task_group() as group:
+            with anyio.fail_after(10):
+                async with engine:
+                    group.start_soon(connect)
+                    for _ in range(turns):
+                        await anyio.lowlevel.checkpoint()
+        assert not engine.has_reasoning_bank()
+    assert not caplog.records, "nothing was lost"
 
 
 async def test_no_task_outlives_the_engine() -> None:

@@ -18,7 +18,7 @@ from lorabank.clock import Clock
 from lorabank.config import EngineConfig
 from lorabank.engine.connection import Connection
 from lorabank.engine.tally import Tally
-from lorabank.errors import BankUnavailableError, InvalidInputError
+from lorabank.errors import BankUnavailableError, EngineClosedError, InvalidInputError
 from lorabank.logs import get_logger
 from lorabank.outbox import DeliveryReport
 from lorabank.protocols import ReasoningBank
@@ -30,6 +30,7 @@ NO_DELIVERIES = DeliveryReport(0, (), 0, 0, ())
 OPENING = 120.0
 # Seconds that a bank may take to close, beyond the time to drain.
 CLOSING = 30.0
+CLOSED = "the engine was closed before a bank was connected"
 
 
 class Connector:
@@ -44,17 +45,44 @@ class Connector:
         self._config = config
         self._clock = clock
         self._tally = tally
+        self._tasks: TaskGroup | None = None
+        self._opening: set[anyio.CancelScope] = set()
 
-    async def connect(self, source: ReasoningBank | str, tasks: TaskGroup) -> None:
-        """Open or bind a bank, in a task of ``tasks``; then disconnect the one before.
+    def open(self, tasks: TaskGroup) -> None:
+        """Banks live in tasks of ``tasks`` from now on."""
+        self._tasks = tasks
+
+    async def close(self) -> None:
+        """Disconnect; nobody connects any more, nor does who has begun to.
+
+        ``tasks`` would wait for ever for a bank that nobody disconnects.
+        """
+        self._tasks = None
+        for scope in self._opening:
+            scope.cancel()
+        await self.disconnect()
+
+    async def connect(self, source: ReasoningBank | str) -> None:
+        """Open or bind a bank; then disconnect the one before.
 
         Raises: see `LoRAPersonalizationEngine.connect_reasoning_bank`; nothing has changed then.
         """
-        try:
-            with anyio.fail_after(OPENING):
-                connection: Connection = await tasks.start(self._serve, source)
-        except TimeoutError as exc:
-            raise BankUnavailableError(f"the bank did not open within {OPENING:g} s") from exc
+        tasks = self._tasks
+        if tasks is None:
+            raise EngineClosedError(CLOSED)
+        connection: Connection | None = None
+        with anyio.move_on_after(OPENING) as scope:
+            self._opening.add(scope)
+            try:
+                connection = await tasks.start(self._serve, source)
+            finally:
+                self._opening.remove(scope)
+        if self._tasks is not tasks:
+            if connection is not None:
+                await self._end(connection)
+            raise EngineClosedError(CLOSED)
+        if connection is None:
+            raise BankUnavailableError(f"the bank did not open within {OPENING:g} s")
         previous, self.connection = self.connection, connection
         if previous is not None:
             await self._end(previous)
@@ -91,9 +119,9 @@ class Connector:
         finally:
             if connection is not None:
                 connection.closed.set()
-                if not connection.closing.is_set():
+                lost = len(connection.outbox.report().undelivered)
+                if lost and not connection.closing.is_set():
                     # asyncio cancels whatever is still there when its loop shuts down.
-                    lost = len(connection.outbox.report().undelivered)
                     log.error("the engine was left open: episodes are lost", count=lost)
 
     @asynccontextmanager

@@ -97,6 +97,7 @@ class LoRAPersonalizationEngine:
         self._updater = Updater(self.config, self._items, self.replay, self._clock, threads)
         self._consolidator = Consolidator(self.config, self._items, self._clock, threads)
         self._tasks = await anyio.create_task_group().__aenter__()
+        self._connector.open(self._tasks)
         try:
             if self._bank_at_start is not None:
                 await self.connect_reasoning_bank(self._bank_at_start)
@@ -118,7 +119,7 @@ class LoRAPersonalizationEngine:
         if self._periodic is not None:
             self._periodic.cancel()
         try:
-            await self.disconnect_reasoning_bank()
+            await self._connector.close()
         finally:
             await self._end_tasks(exc)
 
@@ -134,9 +135,10 @@ class LoRAPersonalizationEngine:
             EmbeddingSpaceError: the bank holds another space.
             InvalidInputError: it is neither a URL nor a `ReasoningBank`.
             BankUnavailableError: it could not be reached in time.
-            EngineClosedError: the engine is not open.
+            EngineClosedError: the engine is not open, or closes before the bank is.
         """
-        await self._connector.connect(bank, self._require_open())
+        self._require_open()
+        await self._connector.connect(bank)
 
     async def disconnect_reasoning_bank(self) -> DeliveryReport:
         """Go on without a bank: wait for updates in flight, drain the outbox, clear the cache.
