@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import anyio
+import anyio.from_thread
 import numpy as np
 import pytest
 from tests.engine.banks import (
@@ -24,7 +27,7 @@ from lorabank import (
     OutboxConfig,
 )
 from lorabank import LoRAPersonalizationEngine as Engine
-from lorabank.engine import connecting
+from lorabank.engine import connecting, updating
 
 
 @pytest.fixture
@@ -184,3 +187,35 @@ async def test_a_bank_that_hangs_while_opening_is_given_up(
             with pytest.raises(BankUnavailableError, match=r"0\.05"):
                 await engine.connect_reasoning_bank(bank)
             assert not engine.has_reasoning_bank()
+
+
+async def test_an_update_that_outlasts_its_bank_goes_on_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It had not asked yet when its connection was drained and closed."""
+    began, may_go_on = anyio.Event(), threading.Event()
+    prepare = updating.prepare_with_experts
+
+    def prepare_for_long(*arguments: Any) -> Any:
+        anyio.from_thread.run_sync(began.set)
+        assert may_go_on.wait(10)
+        return prepare(*arguments)
+
+    monkeypatch.setattr(updating, "prepare_with_experts", prepare_for_long)
+    monkeypatch.setattr(updating, "INLINE_WORK", 0)
+    bank, reports = ScriptedBank(), []
+
+    async def update() -> None:
+        _, found = await run_updates(engine, await engine.create_adapter("u"), 1)
+        reports.extend(found)
+
+    async with (
+        Engine(make_config(outbox=OutboxConfig(drain=0.01)), bank) as engine,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(update)
+        await began.wait()
+        await engine.disconnect_reasoning_bank()
+        may_go_on.set()
+    assert [(report.cache, report.episode) for report in reports] == [("disconnected", "rejected")]
+    assert not bank.calls["learn_strategy"]

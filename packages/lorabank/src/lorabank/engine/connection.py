@@ -117,7 +117,7 @@ class Connection:
         finally:
             self._hand_over()  # wherever it was cut off: what is not delivered is in the report
             self.outbox.close()
-            self.inquiry.clear()
+            self.inquiry.close()
             self.report = self.outbox.report()
 
     async def _finish_updates(self) -> None:

@@ -133,6 +133,7 @@ class Inquiry:
             monotonic=clock.monotonic,
         )
         self.hits = self.misses = 0
+        self._closed = False
 
     def cached(self, key: Hashable) -> KeptAdvice | None:
         """The cached answer, if there is one."""
@@ -143,6 +144,8 @@ class Inquiry:
 
     async def advise(self, key: Hashable, query: Query) -> Advice:
         """A new answer, if it comes within the budget. Look for a `cached` one before."""
+        if self._closed:  # an update was slower than the bank's disconnecting
+            return Advice("disconnected")
         self.misses += 1
         flight = self._flights.get(key)
         if flight is None:
@@ -158,6 +161,11 @@ class Inquiry:
         """Forget every cached answer; one that is under way will not be cached."""
         self.cache.clear()
         self._flights.clear()
+
+    def close(self) -> None:
+        """Ask no more; forget every cached answer."""
+        self._closed = True
+        self.clear()
 
     def _may_ask(self) -> bool:
         """When half-open, the probe is a delivery; only without one waiting is it one query."""
