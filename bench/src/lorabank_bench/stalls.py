@@ -23,7 +23,7 @@ from pathlib import Path
 from time import perf_counter
 
 EVERY, LATE = 5e-4, 4e-4  # seconds
-_PRIORITY = 50
+PRIORITY = 50
 _END = 10.0
 
 
@@ -86,7 +86,7 @@ def sentinels() -> Iterator[Sentinels]:
 def _is_permitted() -> bool:
     try:
         before = os.sched_getscheduler(0), os.sched_getparam(0)
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
         os.sched_setscheduler(0, *before)
     except (AttributeError, OSError):
         return False
@@ -109,7 +109,7 @@ def _sentinel(processor: int, note: Path) -> Iterator[None]:
 def _stand_guard(processor: int, note: Path) -> None:
     """Until this process is ended, or its parent is."""
     os.sched_setaffinity(0, {processor})
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
     gc.disable()
     parent = os.getppid()
     with note.open("w", buffering=1) as out:
