@@ -219,3 +219,33 @@ async def test_an_update_that_outlasts_its_bank_goes_on_without(
         may_go_on.set()
     assert [(report.cache, report.episode) for report in reports] == [("disconnected", "rejected")]
     assert not bank.calls["learn_strategy"]
+
+
+async def test_a_bank_that_breaks_down_by_itself_harms_no_update(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bank, breaks, broken = ScriptedBank(), anyio.Event(), anyio.Event()
+
+    async def break_down() -> None:
+        await breaks.wait()
+        raise OSError("the connection is gone")
+
+    @contextlib.asynccontextmanager
+    async def opened(url: str, **options: object) -> AsyncIterator[ScriptedBank]:
+        try:
+            async with anyio.create_task_group() as own:
+                own.start_soon(break_down)
+                yield bank
+        finally:
+            broken.set()
+
+    monkeypatch.setattr(connecting, "open_bank", opened)
+    with anyio.fail_after(10):
+        async with Engine(make_config(), "scripted://") as engine:
+            adapter, _ = await run_updates(engine, await engine.create_adapter("u"), 1)
+            breaks.set()
+            await broken.wait()
+            _, reports = await run_updates(engine, adapter, 2)
+            left = await engine.disconnect_reasoning_bank()
+    assert [report.episode for report in reports] == ["rejected", "rejected"]
+    assert len(left.undelivered) + left.delivered == 1
