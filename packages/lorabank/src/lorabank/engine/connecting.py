@@ -115,7 +115,7 @@ class Connector:
         except Exception:
             if connection is None:  # whoever connects is told
                 raise
-            log.exception("the bank failed while it was closed")
+            log.exception("the bank failed by itself, or while it was closed")
         finally:
             if connection is not None:
                 connection.closed.set()
