@@ -11,10 +11,9 @@ than their budget; those that did are counted. Update: the whole of `engine.upda
 clock on the wall says. Wait: its part that waited for the bank (`report.seconds.wait`). Over:
 updates that took longer than the budget, and in brackets those of them in which the loop's thread
 was without a processor, or the machine stood still, for as long as they were over (only Linux
-tells). Full: the longest full
-collection of Python's garbage collector that fell into the updates, and how many there were. The
-control is a loop beside which nothing runs: a sleep for as long as an update may wait, which shows
-how late the machine wakes anybody.
+tells). Full: the longest full collection of Python's garbage collector that fell into the updates,
+and how many there were. The control is a loop beside which nothing runs: a sleep for as long as an
+update may wait, which shows how late the machine wakes anybody.
 
 Held: for how long this process itself kept the event loop from its turn (`lorabank_bench.beats`),
 looked at every millisecond during a tenth as many more updates: 99th percentile of the looks, and

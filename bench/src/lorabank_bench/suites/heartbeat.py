@@ -3,10 +3,9 @@
 The wall's delay is what an application feels, and counts what the rest of the machine did as well.
 So two figures are judged. In every run: what this process can have done of a delay itself
 (`beats.Watch.held`), which leaves out when the machine stood still (`stalls`). And in the best of
-the runs: the delay without the time for which there was
-no core for the loop, which is where a wait without work, such as for a disk, would show: what
-holds the loop by itself does so every time. Controls show the same of a loop beside which
-nothing of ours runs.
+the runs: the delay without the time for which there was no core for the loop, which is where a wait
+without work, such as for a disk, would show: what holds the loop by itself does so every time.
+Controls show the same of a loop beside which nothing of ours runs.
 
 Python's collector of cycles stops every thread now and then, for as long as it takes to walk the
 objects that it looks at. What is imported is left out of that, as a service does (`gc.freeze`).
