@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from tests.engine.banks import FakeTime, make_config, run_updates
 
-from lorabank import Feedback, ReplayConfig, user_key
+from lorabank import Feedback, ReplayConfig, turns, user_key
 from lorabank import LoRAPersonalizationEngine as Engine
 from lorabank.breaker import CircuitBreaker
 from lorabank.cache import TtlCache
+from lorabank.population import rows
 from lorabank.population.rows import collect_rows
 from lorabank.replay import ExperienceReplay
+from lorabank.types.batches import Batches, flat_batch
 
 DAY = 86_400.0
 
@@ -134,10 +136,29 @@ async def test_a_snapshot_and_its_rows_hold_no_object_per_batch() -> None:
     before = objects(Feedback)
     snapshot = await replay.snapshot(0.0)
     assert sum(map(len, snapshot.values())) == 600
-    rows = collect_rows(snapshot, "mse")
-    assert rows is not None
-    assert (len(rows), rows.keys[0], rows.first[:2].tolist()) == (600, "user 000", [0, 3])
+    found = collect_rows(snapshot, "mse")
+    assert found is not None
+    assert (len(found), found.keys[0], found.first[:2].tolist()) == (600, "user 000", [0, 3])
     assert objects(Feedback) == before
+
+
+async def test_rows_of_one_user_with_many_batches_are_collected_with_rests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    snapshot, x = Batches(), np.ones((1, 2), np.float32)
+    snapshot.add("user", *[flat_batch(Feedback(x, x))] * 500)
+    looked_at, at_rests = [0], [0]
+
+    def usable(_: Feedback) -> bool:
+        looked_at[0] += 1
+        return True
+
+    monkeypatch.setattr(rows, "_usable_mse", usable)
+    monkeypatch.setattr(turns, "give_way", lambda: at_rests.append(looked_at[0]))
+    collected = collect_rows(snapshot, "mse")
+    assert collected is not None
+    assert len(collected) == looked_at[0] == 500
+    assert np.diff(at_rests).max() <= turns.FEW
 
 
 def objects(kind: type) -> int:

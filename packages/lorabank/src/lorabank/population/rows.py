@@ -91,7 +91,7 @@ def collect_rows(snapshot: Mapping[str, Sequence[Feedback]], objective: str) -> 
     owners: list[int] = []
     columns = _Columns([], [], [], [], [])
     for key in unhurried(sorted(snapshot)):
-        for feedback in filter(usable, snapshot[key]):
+        for feedback in unhurried(filter(usable, snapshot[key])):
             if not keys or keys[-1] != key:
                 keys.append(key)
             owners.append(len(keys) - 1)
