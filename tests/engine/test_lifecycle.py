@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -24,6 +25,7 @@ from lorabank import (
     Adapter,
     BankUnavailableError,
     EngineClosedError,
+    EngineConfig,
     OutboxConfig,
 )
 from lorabank import LoRAPersonalizationEngine as Engine
@@ -161,9 +163,10 @@ async def test_a_bank_that_fails_to_close_harms_nobody(
         await run_updates(engine, adapter, 1)
 
 
-async def test_a_bank_that_hangs_while_closing_is_given_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def hangs_while_closing(monkeypatch: pytest.MonkeyPatch) -> EngineConfig:
+    """What ``scripted://`` opens; the config with little patience for it."""
+
     @contextlib.asynccontextmanager
     async def opened(url: str, **options: object) -> AsyncIterator[ScriptedBank]:
         yield ScriptedBank()
@@ -171,9 +174,29 @@ async def test_a_bank_that_hangs_while_closing_is_given_up(
 
     monkeypatch.setattr(connecting, "open_bank", opened)
     monkeypatch.setattr(connecting, "CLOSING", 0.05)
+    return make_config(outbox=OutboxConfig(drain=0.05))
+
+
+async def test_a_bank_that_hangs_while_closing_is_given_up(
+    hangs_while_closing: EngineConfig, caplog: pytest.LogCaptureFixture
+) -> None:
     with anyio.fail_after(5):
-        async with Engine(make_config(outbox=OutboxConfig(drain=0.05)), "scripted://"):
+        async with Engine(hangs_while_closing, "scripted://"):
             pass
+    assert "the bank did not close in time" in caplog.text
+
+
+def test_it_is_given_up_though_nobody_waits_for_it_any_more(
+    hangs_while_closing: EngineConfig,
+) -> None:
+    """asyncio's own timeouts cancel without a scope, and no shield keeps them off."""
+
+    async def play() -> None:
+        async with Engine(hangs_while_closing, "scripted://") as engine:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(engine.disconnect_reasoning_bank(), 0.01)
+
+    asyncio.run(play())
 
 
 async def test_a_bank_that_hangs_while_opening_is_given_up(

@@ -140,11 +140,13 @@ class Connector:
     async def _end(self, connection: Connection) -> DeliveryReport:
         """Ask a connection to end, and wait for its drain and for the bank's own closing."""
         connection.closing.set()
-        with anyio.move_on_after(2 * self._config.outbox.drain + CLOSING, shield=True) as scope:
+        patience = 2 * self._config.outbox.drain + CLOSING
+        # For the bank's own task, as asyncio may cancel whoever waits here without a scope.
+        connection.scope.deadline = anyio.current_time() + patience
+        with anyio.move_on_after(patience, shield=True):
             await connection.closed.wait()
-        if scope.cancelled_caught:
+        if connection.scope.cancel_called:
             log.error("the bank did not close in time", seconds=CLOSING)
-            connection.scope.cancel()
         report = connection.report or connection.outbox.report()
         self._tally.add(connection, report)
         if report.undelivered:
