@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 from tests.support.made_up_log import SMALL, made_up
 
+from lorabank import MixtureConfig
 from lorabank_bench.mixing import lines
 
 
 def test_experts_are_listed_with_the_mixture_and_the_best_of_them() -> None:
-    text = list(lines(made_up().dataset(), replace(SMALL, quick=True), 7))
+    text = list(lines(made_up().dataset(), replace(SMALL, quick=True), 7, MixtureConfig()))
     assert re.fullmatch(r"seed 7: \d+ new users, \d+ events", text[0])
     pattern = r"  (\d\.\d+)  (\S+): gains (\S+) \(held out (\S*)\), (\d\.\d+)"
     found = [match.groups() for line in text if (match := re.fullmatch(pattern, line))]

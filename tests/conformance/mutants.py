@@ -369,7 +369,7 @@ class RefusalBesideTheWrite(MemoryStore):
         welcome = [p for p in patterns if not self._namespace(p.namespace)._is_refused(p)]
         for _ in range(5):
             await self._enter()
-        for name, some in self._checked(welcome).items():
+        for name, some in (await self._checked(welcome)).items():
             space = self._namespaces.setdefault(name, Namespace())
             refused, space._refused = space._refused, {}
             space.put(some)

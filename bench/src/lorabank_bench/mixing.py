@@ -13,9 +13,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from lorabank import MixtureConfig
 from lorabank.evaluation.ground import make_ground
 from lorabank.evaluation.measures.bound import best_single
 from lorabank.evaluation.measures.compare import draw
@@ -43,7 +45,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seed", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=2)
+    default = MixtureConfig()
+    parser.add_argument("--identity-weight", type=float, default=default.identity_weight)
     given = parser.parse_args()
+    mixture = replace(default, identity_weight=given.identity_weight)
     settings = quick(EvaluateSettings()) if given.quick else EvaluateSettings()
     data = without_repeats(
         load_dataset(
@@ -56,10 +61,12 @@ def main() -> None:
         )
     )
     for seed in range(given.seed, given.seed + given.seeds):
-        sys.stdout.write("\n".join(lines(data, settings, seed)) + "\n")
+        sys.stdout.write("\n".join(lines(data, settings, seed, mixture)) + "\n")
 
 
-def lines(data: Dataset, settings: EvaluateSettings, seed: int) -> Iterator[str]:
+def lines(
+    data: Dataset, settings: EvaluateSettings, seed: int, mixture: MixtureConfig
+) -> Iterator[str]:
     """One seed."""
     split = make_split(data, settings, seed)
     workshop = Workshop(make_ground(split, data.vectors, settings, seed, data.clock))
@@ -71,6 +78,7 @@ def lines(data: Dataset, settings: EvaluateSettings, seed: int) -> Iterator[str]
         most=settings.events_per_user,
     )
     mixed, shared = fit_mixture(workshop.ground, workshop.full), fit_shared(workshop)
+    mixed = replace(mixed, config=replace(mixed.config, mixture=mixture))
     user = view.events.user
     ours = user_means(measure(view, mixed.logits(view)).nll, user)
     draws = draw(np.unique(user), settings.resamples)
