@@ -108,7 +108,9 @@ class Tender:
         contents = Builder(connection, shard.name, dim, self.check).build()
         self._saved.pop(shard.name, None)
         with shard.lock.writing():
-            shard.contents = contents
+            before, shard.contents = shard.contents, contents
+        if before is not None:  # its vectors in pieces: as a whole they would stop all threads
+            before.tail.drop_first(len(before.tail))
         return contents
 
     def _updated(self, connection: sqlite3.Connection, shard: Shard) -> Contents:
