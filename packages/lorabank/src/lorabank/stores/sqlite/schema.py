@@ -119,6 +119,21 @@ def empty_log(db: sqlite3.Connection) -> bool:
     return not busy
 
 
+def _write_ahead(db: sqlite3.Connection) -> None:
+    """Have the file use a write-ahead log. SQLite does not wait for others while that changes, as
+    it does once in the life of a file that several open at once when it is new."""
+    until = time.monotonic() + BUSY
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            time.sleep(AGAIN)
+        else:
+            return
+
+
 def create_or_check(db: sqlite3.Connection, path: str) -> None:
     """Create the tables that are not there yet; refuse a file of another kind, or damaged.
 
@@ -133,7 +148,7 @@ def create_or_check(db: sqlite3.Connection, path: str) -> None:
     if 0 < Path(path).stat().st_size < SMALLEST:
         raise StoreError(f"{path} is not a database, or damaged: too short for one")
     _version(db, path)
-    db.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(db)
     db.execute("BEGIN IMMEDIATE")
     try:
         version = _version(db, path)
