@@ -15,7 +15,8 @@ from lorabank.cache import TtlCache
 from lorabank.population import rows
 from lorabank.population.rows import collect_rows
 from lorabank.replay import ExperienceReplay
-from lorabank.types.batches import Batches, flat_batch
+from lorabank.types.batches import Batches
+from lorabank.types.values import parts_of
 
 DAY = 86_400.0
 
@@ -146,7 +147,7 @@ async def test_rows_of_one_user_with_many_batches_are_collected_with_rests(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     snapshot, x = Batches(), np.ones((1, 2), np.float32)
-    snapshot.add("user", *[flat_batch(Feedback(x, x))] * 500)
+    snapshot.add("user", *[parts_of(Feedback(x, x))] * 500)
     looked_at, at_rests = [0], [0]
 
     def usable(_: Feedback) -> bool:

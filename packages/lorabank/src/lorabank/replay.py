@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 import anyio.lowlevel
 
 from lorabank.config import ReplayConfig
-from lorabank.types.batches import Batches, flat_batch
+from lorabank.types.batches import Batches
 from lorabank.types.feedback import Feedback
+from lorabank.types.values import parts_of
 
 # Users and batches that a snapshot takes at once: well under a millisecond.
 _BLOCK = 512
@@ -58,7 +59,7 @@ class ExperienceReplay:
         limit, number = self._config.max_rows_per_user, self._next
         copy = kept(feedback, limit).copy()
         rows, size = len(copy), copy.nbytes
-        self._batches[number] = (user_key, rows, now, size, *flat_batch(copy))
+        self._batches[number] = (user_key, rows, now, size, *parts_of(copy))
         numbers = (*self._users.get(user_key, ()), number)
         rows += self._rows.get(user_key, 0)
         while rows > limit and len(numbers) > 1:

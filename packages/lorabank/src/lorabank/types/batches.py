@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from lorabank.types.feedback import Feedback
-from lorabank.types.values import parts_of, restored
+from lorabank.types.values import restored
 
-# The fields of a `Feedback`.
+# The fields of a `Feedback`, as `lorabank.types.values.parts_of` gives them.
 Parts: TypeAlias = tuple[Any, ...]
 
 
@@ -34,8 +34,3 @@ class Batches(Mapping[str, Sequence[Feedback]]):
 
     def __len__(self) -> int:
         return len(self._parts)
-
-
-def flat_batch(feedback: Feedback) -> Parts:
-    """For `Batches.add`."""
-    return parts_of(feedback)

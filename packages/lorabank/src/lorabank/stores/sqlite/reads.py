@@ -15,9 +15,10 @@ from lorabank.stores.base import (
     StoredPopulation,
 )
 from lorabank.turns import unhurried
-from lorabank.types.batches import Parts, flat_batch
+from lorabank.types.batches import Parts
 from lorabank.types.feedback import Feedback
 from lorabank.types.pattern import Pattern
+from lorabank.types.values import parts_of
 
 # Batches of the replay per read, so that other readers get their turn in between.
 PAGE = 256
@@ -63,7 +64,7 @@ def read_experiences(
         (*after, since, PAGE),
     )
     return [
-        (key, number, flat_batch(decode(Feedback, "feedback", body)))
+        (key, number, parts_of(decode(Feedback, "feedback", body)))
         for key, number, body in unhurried(rows)
     ]
 
