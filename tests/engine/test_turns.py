@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import anyio
@@ -30,11 +31,12 @@ from lorabank.types.feedback import Feedback
 
 
 class Watch:
-    """A clock that moves by hand, and the threads that rested."""
+    """A clock that moves by hand, the threads that rested, and for how long."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.rested: list[int] = []
+        self.seconds: list[float] = []
 
     def perf_counter(self) -> float:
         return self.now
@@ -42,6 +44,7 @@ class Watch:
     def sleep(self, seconds: float) -> None:
         assert 0 < seconds < 1e-3
         self.rested.append(threading.get_ident())
+        self.seconds.append(seconds)
 
 
 @pytest.fixture
@@ -66,6 +69,28 @@ async def test_a_worker_rests_once_per_stretch(watch: Watch) -> None:
     assert threading.get_ident() not in watch.rested
     await in_worker(work, watch, 100, 0.26 * turns.STRETCH, limiter=threads)
     assert len(watch.rested) == 10 + 25
+
+
+async def test_several_rest_for_longer_than_one(watch: Watch) -> None:
+    threads = anyio.CapacityLimiter(2)
+    both, done = threading.Barrier(2, timeout=10), threading.Event()
+
+    def first() -> None:
+        both.wait()
+        work(watch, 3, 2 * turns.STRETCH)
+        done.set()
+
+    def second() -> None:
+        both.wait()
+        assert done.wait(10)
+
+    async with anyio.create_task_group() as tasks:
+        for one in (first, second):
+            tasks.start_soon(partial(in_worker, one, limiter=threads))
+    assert watch.seconds == 3 * [turns.REST_OF_SEVERAL]
+    await in_worker(work, watch, 2, 2 * turns.STRETCH, limiter=threads)
+    assert watch.seconds[3:] == 2 * [turns.REST]
+    assert turns.REST < turns.REST_OF_SEVERAL
 
 
 async def test_only_a_worker_rests(watch: Watch) -> None:

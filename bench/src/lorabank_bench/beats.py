@@ -9,6 +9,7 @@ the machine's own standing still (`stalls`): other threads compute then, and the
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import resource
@@ -26,6 +27,7 @@ from lorabank_bench.stalls import Stalls
 EVERY = 1e-3
 NONE = Stalls(())
 _SCHEDSTAT = Path("/proc/thread-self/schedstat")
+_ROOM = 64  # bytes of that file, at most
 
 
 class Beat(NamedTuple):
@@ -150,9 +152,20 @@ def since(before: Beat, after: Beat) -> Beat:
 
 def _look(schedule: int | None) -> Beat:
     switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
-    coreless = 0.0 if schedule is None else 1e-9 * int(os.pread(schedule, 64, 0).split()[1])
+    coreless = 0.0 if schedule is None else 1e-9 * int(_read(schedule).split()[1])
     now = perf_counter()
     return Beat(now, thread_time(), process_time(), coreless, switches, now)
+
+
+def _read(file: int) -> bytes:
+    """Its beginning.
+
+    `os.pread` lets go of the interpreter's lock, and waits for it again: the look would take as
+    long as a second delay. A function of `ctypes.pythonapi` keeps it.
+    """
+    buffer = ctypes.create_string_buffer(_ROOM)
+    found = ctypes.pythonapi.pread(file, buffer, ctypes.c_size_t(_ROOM), ctypes.c_size_t(0))
+    return buffer.raw[: max(0, found)]
 
 
 @contextmanager

@@ -31,14 +31,14 @@ async def _opened(setup: Setup, scheme: str) -> AsyncIterator[Engine]:
 
 @asynccontextmanager
 async def _cold(scheme: str, setup: Setup) -> AsyncIterator[Work]:
-    """New users, one after the other."""
+    """New users, one after the other; what they say is there before the loop is watched."""
     async with _opened(setup, scheme) as engine:
-        numbers = itertools.count()
+        numbers, batches = itertools.count(), [feedback(10, 384, i) for i in range(40)]
 
         async def work() -> None:
-            for i in itertools.islice(numbers, 20 if setup.quick else 40):
-                adapter = await engine.create_adapter(f"user {i}")
-                await engine.update_adapter(adapter, feedback(10, 384, i))
+            for batch in batches[:20] if setup.quick else batches:
+                adapter = await engine.create_adapter(f"user {next(numbers)}")
+                await engine.update_adapter(adapter, batch)
 
         yield work
 
