@@ -31,12 +31,11 @@ from lorabank.types.feedback import Feedback
 
 
 class Watch:
-    """A clock that moves by hand, the threads that rested, and for how long."""
+    """A clock that moves by hand, and the threads that rested."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.rested: list[int] = []
-        self.seconds: list[float] = []
 
     def perf_counter(self) -> float:
         return self.now
@@ -44,7 +43,6 @@ class Watch:
     def sleep(self, seconds: float) -> None:
         assert 0 < seconds < 1e-3
         self.rested.append(threading.get_ident())
-        self.seconds.append(seconds)
 
 
 @pytest.fixture
@@ -71,26 +69,52 @@ async def test_a_worker_rests_once_per_stretch(watch: Watch) -> None:
     assert len(watch.rested) == 10 + 25
 
 
-async def test_several_rest_for_longer_than_one(watch: Watch) -> None:
+@pytest.fixture
+def interval() -> Iterator[float]:
+    """The interpreter's own; an application's may be set in the test."""
+    before = sys.getswitchinterval()
+    yield before
+    sys.setswitchinterval(before)
+
+
+async def test_threads_switch_sooner_while_there_are_workers(interval: float) -> None:
     threads = anyio.CapacityLimiter(2)
     both, done = threading.Barrier(2, timeout=10), threading.Event()
+    seen: list[float] = []
 
     def first() -> None:
         both.wait()
-        work(watch, 3, 2 * turns.STRETCH)
         done.set()
 
     def second() -> None:
         both.wait()
         assert done.wait(10)
+        seen.append(sys.getswitchinterval())
 
     async with anyio.create_task_group() as tasks:
         for one in (first, second):
             tasks.start_soon(partial(in_worker, one, limiter=threads))
-    assert watch.seconds == 3 * [turns.REST_OF_SEVERAL]
-    await in_worker(work, watch, 2, 2 * turns.STRETCH, limiter=threads)
-    assert watch.seconds[3:] == 2 * [turns.REST]
-    assert turns.REST < turns.REST_OF_SEVERAL
+    assert seen == [pytest.approx(turns.INTERVAL)]
+    assert sys.getswitchinterval() == interval
+    with pytest.raises(ZeroDivisionError):
+        await in_worker(lambda: 1 // 0, limiter=threads)
+    assert sys.getswitchinterval() == interval
+
+
+@pytest.mark.parametrize("wanted", [1e-4, 1.001e-3, 2e-2])
+async def test_what_an_application_sets_stays(interval: float, wanted: float) -> None:
+    def set_to_wanted() -> float:
+        sys.setswitchinterval(wanted)
+        return sys.getswitchinterval()  # in whole microseconds
+
+    threads = anyio.CapacityLimiter(1)
+    assert interval > turns.INTERVAL
+    kept = await in_worker(set_to_wanted, limiter=threads)
+    assert sys.getswitchinterval() == kept, "set beside a worker"
+    for _ in range(3):
+        found = await in_worker(sys.getswitchinterval, limiter=threads)
+        assert found == pytest.approx(min(kept, turns.INTERVAL)), "set before"
+        assert sys.getswitchinterval() == kept
 
 
 async def test_only_a_worker_rests(watch: Watch) -> None:

@@ -6,12 +6,14 @@ moment of a short numpy call has it back before the loop has woken up, and the l
 anew. So work that is long enough for a thread of its own runs by `in_worker`, and calls `give_way`
 between its steps: it rests long enough for the loop to wake up and take its turn.
 
-Where several work at once, one that rests lets another have the lock, and the loop's wait goes on:
-each rests for longer then, so that their rests meet.
+Of two such threads one may have the lock whenever the other rests, and CPython asks for it on the
+loop's behalf only after an interval in which it did not change hands. So that interval is short
+while there are workers, unless the application has set a shorter one.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -26,8 +28,8 @@ Ts = TypeVarTuple("Ts")
 # Seconds of work between two rests, and of a rest. The system adds its timer's slack to a rest,
 # some 50 us: a twentieth of the work's time in all.
 STRETCH, REST = 1e-3, 1e-5
-# Of a rest where several work: a quarter of their time, which is time for each other as well.
-REST_OF_SEVERAL = 3e-4
+# Seconds after which a thread that waits for the lock has it asked for, while there are workers.
+INTERVAL = 5e-4
 # Items between two looks at the clock.
 FEW = 4
 
@@ -39,21 +41,30 @@ class _Worker(threading.local):
 
 
 class _Crowd:
-    """How many workers are at work."""
+    """How many workers are at work; while there are any, the interpreter's interval is short."""
 
     def __init__(self) -> None:
-        self.size = 0
         self._lock = threading.Lock()
+        self._size = 0
+        self._before = self._ours = 0.0
 
     def enter(self) -> None:
         """One more."""
         with self._lock:
-            self.size += 1
+            self._size += 1
+            if self._size == 1:
+                self._before = self._ours = sys.getswitchinterval()
+                if self._before > INTERVAL:
+                    sys.setswitchinterval(INTERVAL)
+                    self._ours = sys.getswitchinterval()
 
     def leave(self) -> None:
-        """One less."""
+        """One less. What the application has set meanwhile stays."""
         with self._lock:
-            self.size -= 1
+            self._size -= 1
+            if not self._size and sys.getswitchinterval() == self._ours != self._before:
+                # It is kept in whole microseconds, cut off.
+                sys.setswitchinterval(self._before + 5e-7)
 
 
 _worker = _Worker()
@@ -91,7 +102,7 @@ def give_way() -> None:
     """
     rested = _worker.rested
     if rested is not None and perf_counter() - rested > STRETCH:
-        time.sleep(REST if _crowd.size == 1 else REST_OF_SEVERAL)
+        time.sleep(REST)
         _worker.rested = perf_counter()
 
 

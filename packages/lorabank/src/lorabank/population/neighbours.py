@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorabank.errors import InvalidInputError
-from lorabank.numerics.ranges import distinct, spread
+from lorabank.numerics.ranges import distinct, run_starts, spread
 from lorabank.population.recent import decays
 from lorabank.turns import give_way
 from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray, as_float32, frozen
 from lorabank.types.checks import check_count, check_number
 
 SmallIntArray: TypeAlias = NDArray[np.int32]
-# Elements of one block of gathered neighbours: what stays in the processor's cache.
+# Places of one block, and neighbours gathered for them: what stays in the processor's cache.
 BLOCK = 1 << 18
 
 
@@ -105,10 +106,9 @@ class ItemToItem:
         if candidates is not None:
             (recent, rows), width = self._narrowed(recent, candidates), len(candidates)
         result = np.zeros((len(recent), width), np.float32)
-        step = max(1, BLOCK // max(1, width))
-        for start in range(0, len(recent), step):
-            block = result[start : start + step]
-            place, values = self._gathered(recent[start : start + step], rows, width)
+        for start, stop in _blocks(rows.lengths[recent].sum(axis=1), width):
+            block = result[start:stop]
+            place, values = self._gathered(recent[start:stop], rows, width)
             give_way()
             sums = np.bincount(place, values, minlength=block.size)
             # A place that several neighbours share is written several times: the same.
@@ -161,6 +161,17 @@ class _Rows(NamedTuple):
     def entries(self, rows: IntArray) -> tuple[IntArray, IntArray]:
         """``(which, place)`` of the entries of ``rows``: see `spread`."""
         return spread(self.starts[rows], self.lengths[rows])
+
+
+def _blocks(entries: IntArray, width: int) -> Iterable[tuple[int, int]]:
+    """Users from one to another, so that a block of them has few entries and few places.
+
+    Large arrays are given back to the system at once, and that keeps the interpreter's lock.
+    """
+    cost = np.maximum(entries, width)
+    block = (np.cumsum(cost) - cost) // BLOCK
+    bounds = [*run_starts(block).tolist(), len(entries)]
+    return pairwise(bounds)
 
 
 def _columns(candidates: IntArray, size: int) -> SmallIntArray:
