@@ -7,6 +7,8 @@ the runs: the delay without the time for which there was no core for the loop, w
 without work, such as for a disk, would show: what holds the loop by itself does so every time.
 Controls show the same of a loop beside which nothing of ours runs.
 
+Of both the machine's slowness to give memory for the first time is left out (`stock`).
+
 Python's collector of cycles stops every thread now and then, for as long as it takes to walk the
 objects that it looks at. What is imported is left out of that, as a service does (`gc.freeze`).
 What a scene keeps is not: how long all of it takes is shown beside the scene, it may fall into any
@@ -21,6 +23,7 @@ from functools import partial
 from time import thread_time
 from typing import NamedTuple
 
+import anyio.lowlevel
 import numpy as np
 
 from lorabank.bank.discovery import find_backend
@@ -30,11 +33,14 @@ from lorabank_bench.results import Figure, Results
 from lorabank_bench.scenes import CONTROLS, SCENES, Scene
 from lorabank_bench.setup import Setup
 from lorabank_bench.stalls import Sentinels, sentinels
+from lorabank_bench.stock import first_touches, keep
 
 LIMIT = 5.0
 RANKS = ("best", "middle", "worst")
 BACKENDS = ("asyncio", "trio")
 FULL = "a full collection of cycles"
+MEMORY, TOUCHED = "memory of this machine", "2 MB, touched for the first time"
+STOCK = 3 << 30
 BOUND = "see [the event loop](#the-event-loop)"
 
 
@@ -58,8 +64,11 @@ def heartbeat(setup: Setup, results: Results) -> None:
     """Each scene on asyncio and on trio."""
     for scheme in ("memory", "faiss"):
         find_backend(scheme)  # what is imported later would not be frozen
+    for backend in BACKENDS:
+        in_loop(anyio.lowlevel.checkpoint, backend)
     imports = full_collection()
     gc.freeze()
+    _have_memory(setup, results)
     with sentinels() as watching:
         places = [Place(setup, backend, watching) for backend in BACKENDS]
         for place in places:
@@ -68,6 +77,15 @@ def heartbeat(setup: Setup, results: Results) -> None:
                 _tell(results, place.backend, f"control: {name}", _watch(control, place))
         for name, scene in SCENES.items():
             _judge(name, scene, places, results)
+
+
+def _have_memory(setup: Setup, results: Results) -> None:
+    """Show how long the machine takes to give some, and have enough of it."""
+    found = first_touches()
+    if len(found):
+        for subject, value in (("median", np.median(found)), ("longest", found.max())):
+            results.add(Figure(MEMORY, TOUCHED, subject, float(value), "ms"))
+    keep(STOCK // 50 if setup.quick else STOCK)
 
 
 def _judge(name: str, scene: Scene, places: Sequence[Place], results: Results) -> None:
