@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from lorabank.logs import get_logger
 from lorabank.turns import unhurried
 from lorabank.types.arrays import FloatArray, IntArray
 from lorabank.types.pattern import Match, Pattern
+from lorabank.types.trials import Trials
 from lorabank_faiss.catching import agrees, catch_up, units_by_key
 from lorabank_faiss.contents import Contents, Question, Scored
 from lorabank_faiss.pool import transaction
@@ -25,6 +28,9 @@ from lorabank_faiss.vectors import unit_vectors
 _log = get_logger("lorabank_faiss")
 # Up to so many patterns per one that is wanted are read whole, where vectors would do.
 _FEW_PER_ANSWER = 2
+_BLOCK = 64  # patterns that are read together, where none is kept
+
+T = TypeVar("T")
 
 # Gives a namespace's contents as far as they can be had at once: a snapshot, or nothing.
 Load = Callable[[sqlite3.Connection, State], Contents]
@@ -50,20 +56,36 @@ class Shard:
         return contents is not None and contents.main is not None
 
     def search(self, connection: sqlite3.Connection, question: Question) -> list[Match]:
-        """The best matches in the database's state of now, whoever wrote it.
+        """The best matches in the database's state of now, whoever wrote it."""
+        return self._asked(connection, question, _search) or []
+
+    def search_trials(self, connection: sqlite3.Connection, question: Question) -> Trials:
+        """The trials of the best matches that have one, read from the database one by one.
+
+        Hundreds of whole patterns at once are many objects to make, to collect and to give back.
+        """
+        return self._asked(connection, question, _search_trials) or Trials.of(())
+
+    def _asked(
+        self,
+        connection: sqlite3.Connection,
+        question: Question,
+        answer: Callable[[sqlite3.Connection, Contents, Question], T],
+    ) -> T | None:
+        """An answer from contents that are up to date; None if there are no patterns.
 
         The transaction begins under the lock, so that it never sees an older state than the index.
         """
         with self.lock.reading(), transaction(connection):
             state = state_of(connection, self.name)
             if state is None or not state.patterns:
-                return []
+                return None
             if self.contents is not None and self.contents.sequence == state.changed:
-                return _search(connection, self.contents, question)
+                return answer(connection, self.contents, question)
         with self.lock.writing(), transaction(connection):
             state = state_of(connection, self.name)
             assert state is not None  # namespaces are never removed
-            return _search(connection, self.updated(connection, state), question)
+            return answer(connection, self.updated(connection, state), question)
 
     def updated(self, connection: sqlite3.Connection, state: State) -> Contents:
         """Caught up with ``state``. Needs the lock for writing.
@@ -126,6 +148,27 @@ def _search(connection: sqlite3.Connection, contents: Contents, question: Questi
     matches = list(map(Match, patterns.of(keys), scores))
     matches.sort(key=lambda match: (-match.score, match.pattern.id))
     return matches
+
+
+def _search_trials(
+    connection: sqlite3.Connection, contents: Contents, question: Question
+) -> Trials:
+    with single():
+        units = partial(units_by_key, connection, dim=contents.dim)
+        found = contents.nearest(question.query, question.k, question.where, units)
+    keys, scores = _best(connection, found, question.k)
+    trials = Trials.of(_one_by_one(connection, keys))
+    ordered = sorted(range(len(keys)), key=lambda row: (-scores[row], trials.ids[row]))
+    return trials.take(np.array(ordered, np.int64))
+
+
+def _one_by_one(connection: sqlite3.Connection, keys: Sequence[int]) -> Iterator[Pattern]:
+    """Whole patterns, in the order of their keys; none is kept."""
+    for start in range(0, len(keys), _BLOCK):
+        some = keys[start : start + _BLOCK]
+        bodies = by_key(connection, "record", some)
+        for key in some:
+            yield codec.decode(Pattern, "pattern", bodies[key][0])
 
 
 def _best(connection: sqlite3.Connection, found: Scored, k: int) -> tuple[list[int], list[float]]:

@@ -108,19 +108,16 @@ class FaissStore:
     ) -> Trials:
         """See `TrialSearch.search_trials`. Exact.
 
-        The first questions after opening, and after many changes by others, are answered by
-        `search` until the trials have been read in the background.
+        The first questions after opening, and after many changes by others, are answered as by
+        `search`, until the trials have been read in the background.
         """
         check_count(k, "k")
         query = as_vector(vector, "vector")
         where = replace(where, has_trial=True)
         async with self._using():
-            found = await self._in_thread(partial(self._trials, namespace, query, k, where))
-        if found is None:
+            found, unread = await self._in_thread(partial(self._trials, namespace, query, k, where))
+        if unread:
             self._maintenance.wake()
-            matches = await self.search(namespace, vector, k, where)
-            async with self._using():
-                found = await self._in_thread(partial(Trials.of_matches, matches))
         return found
 
     async def search_joint(
@@ -139,10 +136,7 @@ class FaissStore:
 
         def joint() -> tuple[T, bool]:
             matches = self._search(namespace, query, wanted.k, wanted.where)
-            found = self._trials(namespace, query, trials.k, where)
-            unread = found is None
-            if found is None:
-                found = Trials.of_matches(self._search(namespace, query, trials.k, where))
+            found, unread = self._trials(namespace, query, trials.k, where)
             return conclude(matches, found), unread
 
         async with self._using():
@@ -257,13 +251,18 @@ class FaissStore:
 
     def _trials(
         self, namespace: str, vector: FloatArray, k: int, where: PatternFilter
-    ) -> Trials | None:
+    ) -> tuple[Trials, bool]:
+        """Trials, and whether their table is still to be read by the maintenance."""
         with self._database.readers.connection() as connection:
             self._check_dim(connection, len(vector))
             if not k or not columns.storable(namespace):
-                return Trials.of(())
-            trials = self._database.shards.of(namespace).trials
-            return trials.search(connection, Question(unit_vector(vector), k, where))
+                return Trials.of(()), False
+            shard = self._database.shards.of(namespace)
+            question = Question(unit_vector(vector), k, where)
+            found = shard.trials.search(connection, question)
+            if found is not None:
+                return found, False
+            return shard.search_trials(connection, question), True
 
     def _check_dim(self, connection: sqlite3.Connection, dim: int) -> None:
         if self._space is None:
