@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lorabank.types.pattern import ArmOutcome, Pattern, TrialOutcome
 from lorabank.types.query import EVERYTHING, PatternFilter
 from lorabank.types.trials import Trials
 from lorabank_faiss import FaissStore, Settings, open_store, trials
+from lorabank_faiss.tending import Tender
 from tests.faiss.samples import NAMESPACE, pattern, vector
 
 pytestmark = pytest.mark.anyio
@@ -82,6 +84,21 @@ async def test_many_are_read_in_the_background(
         await store.settle()
         assert table(store) is not first
         await check(store, 60)
+
+
+@pytest.mark.parametrize("flat_limit", [1000, 20])
+async def test_those_that_are_not_in_memory_are_found_in_the_same_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flat_limit: int
+) -> None:
+    """Also where several are equally near."""
+    monkeypatch.setattr(trials, "_MOST_TRIALS", 0)
+    monkeypatch.setattr(Tender, "read_trials", lambda _: None)
+    async with open_store(Settings(tmp_path, flat_limit=flat_limit, tail_limit=5)) as store:
+        await store.put_many([tried(n) for n in range(80)])
+        await store.put_many([replace(tried(n), id=f"same{n:03}") for n in range(79, -1, -1)])
+        await store.settle()
+        await check(store, 160)
+        assert table(store) is None
 
 
 async def test_what_takes_too_much_memory_is_not_kept(tmp_path: Path) -> None:

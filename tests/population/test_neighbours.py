@@ -199,6 +199,29 @@ def test_scores_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(table.scores(recent), whole)
 
 
+def test_a_block_gathers_few_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few candidates there are, and so many users to a block."""
+    _, table = table_of(1, TableChoice())
+    recent, sizes = np.random.default_rng(0).integers(0, N, (50, 20)), []
+    inner = ItemToItem._gathered
+
+    def gathered(self: ItemToItem, *arguments: Any) -> Any:
+        found = inner(self, *arguments)
+        sizes.append((len(arguments[0]), len(found[0])))
+        return found
+
+    monkeypatch.setattr(ItemToItem, "_gathered", gathered)
+    table.scores(recent, np.array([3]))
+    (whole,) = sizes
+    most = whole[1] // 5
+    monkeypatch.setattr("lorabank.population.neighbours.BLOCK", most)
+    sizes.clear()
+    table.scores(recent, np.array([3]))
+    assert sum(users for users, _ in sizes) == 50
+    assert sum(count for _, count in sizes) == whole[1]
+    assert max(count for _, count in sizes) <= most + 20, "and one user's"
+
+
 @pytest.mark.parametrize("recent", [[[N]], [[-2]]])
 def test_positions_outside_the_table_are_refused(recent: list[list[int]]) -> None:
     _, table = table_of(1, TableChoice())
