@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import anyio
@@ -78,27 +78,57 @@ def interval() -> Iterator[float]:
 
 
 async def test_threads_switch_sooner_while_there_are_workers(interval: float) -> None:
-    threads = anyio.CapacityLimiter(2)
-    both, done = threading.Barrier(2, timeout=10), threading.Event()
+    threads = anyio.CapacityLimiter(1)
+    both = threading.Barrier(2, timeout=10)
+    other = threading.Thread(target=turns.resting, args=(both.wait,))
     seen: list[float] = []
 
-    def first() -> None:
+    def work() -> None:
         both.wait()
-        done.set()
-
-    def second() -> None:
-        both.wait()
-        assert done.wait(10)
+        other.join(10)
         seen.append(sys.getswitchinterval())
 
-    async with anyio.create_task_group() as tasks:
-        for one in (first, second):
-            tasks.start_soon(partial(in_worker, one, limiter=threads))
-    assert seen == [pytest.approx(turns.INTERVAL)]
+    other.start()
+    await in_worker(work, limiter=threads)
+    assert seen == [pytest.approx(turns.INTERVAL)], "the other has left, this one has not"
     assert sys.getswitchinterval() == interval
     with pytest.raises(ZeroDivisionError):
         await in_worker(lambda: 1 // 0, limiter=threads)
     assert sys.getswitchinterval() == interval
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_process_forked_beside_a_worker_has_none() -> None:
+    script = """
+import os, sys, threading
+from lorabank import turns
+
+held, done = threading.Barrier(2, timeout=10), threading.Event()
+def work():
+    held.wait()
+    assert done.wait(10)
+worker = threading.Thread(target=turns.resting, args=(work,))
+before = sys.getswitchinterval()
+worker.start()
+held.wait()
+assert sys.getswitchinterval() < before
+child = os.fork()
+if not child:
+    forked = sys.getswitchinterval() == before
+    within = turns.resting(sys.getswitchinterval) < before
+    os._exit(0 if forked and within and sys.getswitchinterval() == before else 1)
+done.set()
+worker.join(10)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), sys.getswitchinterval() == before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.split() == ["0", "True"]
 
 
 @pytest.mark.parametrize("wanted", [1e-4, 1.001e-3, 2e-2])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import sys
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -19,13 +20,13 @@ PAGE = 1 << 21
 _PAGES = 64
 _PIECE = 1 << 24
 # Parameters of glibc's `mallopt`, and values for them.
-_ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1
-_MOST = (1 << 31) - 1
+_ARENA_MAX, _MMAP_MAX, _TRIM_THRESHOLD = -8, -4, -1
+_NEVER = -1
 
 
 def first_touches(pages: int = _PAGES) -> np.ndarray:
     """Milliseconds for each of so many new large pages, where there are such; none elsewhere."""
-    if sys.platform != "linux" or not hasattr(mmap, "MADV_HUGEPAGE"):
+    if not _has_large_pages():
         return np.empty(0)
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     with mmap.mmap(-1, pages * PAGE, flags=flags) as memory:
@@ -38,6 +39,13 @@ def first_touches(pages: int = _PAGES) -> np.ndarray:
     return 1e3 * np.array(times)
 
 
+def _has_large_pages() -> bool:
+    try:
+        return "[never]" not in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+    except OSError:
+        return False
+
+
 def keep(size: int) -> bool:
     """Have so many bytes, and give none of what is freed back to the system from now on.
 
@@ -45,7 +53,7 @@ def keep(size: int) -> bool:
     needs glibc.
     """
     change = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    wanted = ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, 1 << 30), (_TRIM_THRESHOLD, _MOST))
+    wanted = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER))
     if change is None or not all(change(parameter, value) for parameter, value in wanted):
         return False
     pieces = [np.ones(_PIECE, np.uint8) for _ in range(size // _PIECE)]

@@ -85,7 +85,10 @@ def _have_memory(setup: Setup, results: Results) -> None:
     if len(found):
         for subject, value in (("median", np.median(found)), ("longest", found.max())):
             results.add(Figure(MEMORY, TOUCHED, subject, float(value), "ms"))
-    keep(STOCK // 50 if setup.quick else STOCK)
+    kept = STOCK // 50 if setup.quick else STOCK
+    if not keep(kept):
+        kept = 0
+    results.add(Figure(MEMORY, "had before the loop is watched", "size", kept / (1 << 30), "GiB"))
 
 
 def _judge(name: str, scene: Scene, places: Sequence[Place], results: Results) -> None:

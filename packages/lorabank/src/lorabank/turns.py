@@ -13,6 +13,7 @@ while there are workers, unless the application has set a shorter one.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -30,6 +31,8 @@ Ts = TypeVarTuple("Ts")
 STRETCH, REST = 1e-3, 1e-5
 # Seconds after which a thread that waits for the lock has it asked for, while there are workers.
 INTERVAL = 5e-4
+# Of a microsecond: the interpreter keeps whole ones, cut off.
+_HALF = 5e-7
 # Items between two looks at the clock.
 FEW = 4
 
@@ -63,12 +66,21 @@ class _Crowd:
         with self._lock:
             self._size -= 1
             if not self._size and sys.getswitchinterval() == self._ours != self._before:
-                # It is kept in whole microseconds, cut off.
-                sys.setswitchinterval(self._before + 5e-7)
+                sys.setswitchinterval(self._before + _HALF)
+
+
+    def forked(self) -> None:
+        """In a new process there are none, whoever was at work or held the lock in the old one."""
+        if self._size and sys.getswitchinterval() == self._ours != self._before:
+            sys.setswitchinterval(self._before + _HALF)
+        self._lock = threading.Lock()
+        self._size = 0
 
 
 _worker = _Worker()
 _crowd = _Crowd()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_crowd.forked)
 
 
 async def in_worker(

@@ -158,6 +158,8 @@ def _search_trials(
         found = contents.nearest(question.query, question.k, question.where, units)
     keys, scores = _best(connection, found, question.k)
     trials = Trials.of(_one_by_one(connection, keys))
+    if len(trials) != len(keys):
+        raise BankRejectedError("a stored pattern is damaged: restore the bank from a backup")
     ordered = sorted(range(len(keys)), key=lambda row: (-scores[row], trials.ids[row]))
     return trials.take(np.array(ordered, np.int64))
 

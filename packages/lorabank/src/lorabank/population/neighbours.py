@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorabank.errors import InvalidInputError
-from lorabank.numerics.ranges import distinct, run_starts, spread
+from lorabank.numerics.ranges import distinct, spread
 from lorabank.population.recent import decays
 from lorabank.turns import give_way
 from lorabank.types.arrays import AnyFloatArray, FloatArray, IntArray, as_float32, frozen
@@ -163,15 +162,17 @@ class _Rows(NamedTuple):
         return spread(self.starts[rows], self.lengths[rows])
 
 
-def _blocks(entries: IntArray, width: int) -> Iterable[tuple[int, int]]:
+def _blocks(entries: IntArray, width: int) -> Iterator[tuple[int, int]]:
     """Users from one to another, so that a block of them has few entries and few places.
 
     Large arrays are given back to the system at once, and that keeps the interpreter's lock.
     """
-    cost = np.maximum(entries, width)
-    block = (np.cumsum(cost) - cost) // BLOCK
-    bounds = [*run_starts(block).tolist(), len(entries)]
-    return pairwise(bounds)
+    total = np.cumsum(np.maximum(entries, width))
+    start, before = 0, 0
+    while start < len(total):
+        stop = max(start + 1, int(np.searchsorted(total, before + BLOCK, "right")))
+        yield start, stop
+        start, before = stop, int(total[stop - 1])
 
 
 def _columns(candidates: IntArray, size: int) -> SmallIntArray:
