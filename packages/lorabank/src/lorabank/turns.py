@@ -68,7 +68,6 @@ class _Crowd:
             if not self._size and sys.getswitchinterval() == self._ours != self._before:
                 sys.setswitchinterval(self._before + _HALF)
 
-
     def forked(self) -> None:
         """In a new process there are none, whoever was at work or held the lock in the old one."""
         if self._size and sys.getswitchinterval() == self._ours != self._before:
