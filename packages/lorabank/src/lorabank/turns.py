@@ -65,15 +65,19 @@ class _Crowd:
         """One less. What the application has set meanwhile stays."""
         with self._lock:
             self._size -= 1
-            if not self._size and sys.getswitchinterval() == self._ours != self._before:
-                sys.setswitchinterval(self._before + _HALF)
+            if not self._size:
+                self._put_back()
 
     def forked(self) -> None:
         """In a new process there are none, whoever was at work or held the lock in the old one."""
-        if self._size and sys.getswitchinterval() == self._ours != self._before:
-            sys.setswitchinterval(self._before + _HALF)
+        if self._size:
+            self._put_back()
         self._lock = threading.Lock()
         self._size = 0
+
+    def _put_back(self) -> None:
+        if sys.getswitchinterval() == self._ours != self._before:
+            sys.setswitchinterval(self._before + _HALF)
 
 
 _worker = _Worker()
